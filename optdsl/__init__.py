@@ -1,0 +1,1 @@
+"""A language, a compiler and a search for neural-network optimizers."""

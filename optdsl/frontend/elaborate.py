@@ -1,0 +1,527 @@
+"""From the syntax tree to the IR: names, kinds, inlined helpers, unrolled loops.
+
+Every error of a file is reported, and none twice: what follows from an error has no value (None),
+and an expression with a part that has no value is silently without one too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from optdsl.diagnostics import Diagnostic, Label, Span, did_you_mean, nearest
+from optdsl.frontend.roles import inputs_of
+from optdsl.ir import Builder, Input, Program, Role
+from optdsl.ops import BY_NAME, CALLABLE, Kind, Mismatch, an, castable
+from optdsl.syntax import ast
+
+MAX_STATEMENTS = 10_000
+"""How many statements a program may have after inlining and unrolling."""
+
+MAX_INLINING = 50
+"""How deep helpers may call helpers."""
+
+Value = int | float | None
+"""A value of the builder, a constant, or None for what follows from an error."""
+
+COMPARISON_ROWS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "<": ("where<", (0, 1, 2, 3)),
+    "<=": ("where<=", (0, 1, 2, 3)),
+    "==": ("where==", (0, 1, 2, 3)),
+    ">": ("where<", (1, 0, 2, 3)),
+    ">=": ("where<=", (1, 0, 2, 3)),
+    "!=": ("where==", (0, 1, 3, 2)),
+}
+"""`where` with each comparison of a and b: the row of the table, and the order of a, b, x, y."""
+
+OPERATOR_ROWS = {"**": "power"}
+"""Operators that are not called in the table as they are written."""
+
+ORDINALS = ("first", "second", "third", "fourth")
+
+
+@dataclass
+class Trace:
+    """What one statement of `train` did, over all its repetitions in a loop."""
+
+    line: int
+    operations: set[int] = field(default_factory=set[int])
+    """Positions of the operations that it made."""
+    reads: set[int] = field(default_factory=set[int])
+    """Positions, among the traces, of the statements whose variables it read."""
+
+
+@dataclass(frozen=True)
+class Elaborated:
+    """The program (None where there are errors), the diagnostics, and where statements went."""
+
+    program: Program | None
+    diagnostics: tuple[Diagnostic, ...]
+    traces: tuple[Trace, ...] = ()
+    """One for each assignment of `train`, in order; the last is the `return`."""
+
+
+@dataclass(frozen=True)
+class Helper:
+    """A helper `def` and the helpers that its body can call."""
+
+    function: ast.Function
+    scope: "dict[str, Helper]"
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a variable holds, and the statement (a trace's position) that assigned it."""
+
+    value: Value
+    statement: int | None = None
+    span: Span | None = None
+
+
+Scope = dict[str, Binding]
+
+
+class _Stop(Exception):
+    """A limit was reached; going on would only waste time."""
+
+
+class Elaborator:
+    """Elaborates one file's functions."""
+
+    def __init__(self, helpers: dict[str, Helper]) -> None:
+        """`helpers` are the callable `def`s by name, the file's own and the imported."""
+        self.helpers = helpers
+        self.diagnostics: list[Diagnostic] = []
+        self.builder = Builder(())
+        self.kinds: list[Kind] = []
+        self.statements = 0
+        self.calls: list[tuple[ast.Function, Span]] = []
+        self.called: list[ast.Function] = []
+        self.traces: list[Trace] = []
+        self.trace_of: dict[int, int] = {}
+        self.current: int | None = None
+
+    def train(self, function: ast.Function, doc: str) -> Program | None:
+        """Elaborate the entry; None where there were errors."""
+        inputs, errors = inputs_of(function)
+        self.diagnostics += errors
+        self._no_duplicates(function)
+        self.builder = Builder(inputs)
+        self.kinds = [entry.kind for entry in inputs]
+        scope: Scope = {entry.name: Binding(i) for i, entry in enumerate(inputs)}
+        try:
+            values = self._body(function, scope)
+        except _Stop:
+            return None
+        if values is None:
+            return None
+        outputs = self._check_outputs(function, inputs, values)
+        if outputs is None or self.diagnostics:
+            return None
+        return self.builder.finish(outputs, doc)
+
+    def uncalled(self, helper: Helper) -> None:
+        """Look for errors in a helper that nothing called, without knowing its arguments."""
+        if helper.function in self.called or self.statements > MAX_STATEMENTS:
+            return
+        self._no_duplicates(helper.function)
+        scope: Scope = {p.name.text: Binding(None) for p in helper.function.parameters}
+        self.calls.append((helper.function, helper.function.name.span))
+        outer, self.helpers = self.helpers, helper.scope
+        try:
+            self._body(helper.function, scope)
+        except _Stop:
+            pass
+        finally:
+            self.helpers = outer
+            self.calls.pop()
+
+    # Statements
+
+    def _body(self, function: ast.Function, scope: Scope) -> list[Value] | None:
+        """Run a function's body; the values it returns, or None without a `return`."""
+        *statements, last = function.body
+        self._statements(statements, scope)
+        if isinstance(last, ast.Return):
+            self._begin(last)
+            return [self._expression(value, scope) for value in last.values]
+        self._statements([last], scope)
+        if not isinstance(last, ast.Broken) and not self._has_return(function.body):
+            name = function.name
+            self._error(
+                "E307",
+                f"`{name.text}` has no `return`",
+                name.span,
+                help="end it with `return update, ...`"
+                if name.text == "train"
+                else "end it with `return value`",
+            )
+        return None
+
+    def _statements(self, statements: Sequence[ast.Statement], scope: Scope) -> None:
+        for statement in statements:
+            match statement:
+                case ast.Assign():
+                    self._assign(statement, scope)
+                case ast.ForLoop():
+                    self._for_loop(statement, scope)
+                case ast.Return():
+                    self._error(
+                        "E307",
+                        "a `return` before the end",
+                        statement.span,
+                        help="move it to the end; choose between values with `where`",
+                    )
+                case ast.Broken():
+                    for name in statement.targets:
+                        scope[name] = Binding(None)
+
+    def _begin(self, statement: ast.Statement) -> None:
+        """Count a statement, and trace it if it is one of `train`'s own."""
+        self._count(statement.span)
+        if self.calls:
+            return
+        key = id(statement)
+        if key not in self.trace_of:
+            self.trace_of[key] = len(self.traces)
+            self.traces.append(Trace(statement.span.line))
+        self.current = self.trace_of[key]
+
+    def _count(self, span: Span) -> None:
+        """Count a statement or an operation against the limit."""
+        self.statements += 1
+        if self.statements > MAX_STATEMENTS:
+            self._error(
+                "E402",
+                f"more than {MAX_STATEMENTS:,} statements after inlining and unrolling",
+                self.calls[0][1] if self.calls else span,
+                help="use fewer or shorter loops and helpers",
+            )
+            raise _Stop
+
+    def _assign(self, statement: ast.Assign, scope: Scope) -> None:
+        self._begin(statement)
+        targets = statement.targets
+        if len(targets) == 1:
+            before = len(self.builder.operations)
+            values = [self._expression(statement.value, scope)]
+            first = values[0]
+            if isinstance(first, int) and first >= len(self.builder.inputs) + before:
+                self.builder.rename(first, targets[0].text)
+        else:
+            values = self._unpacked(statement, scope)
+        for target, value in zip(targets, values, strict=True):
+            scope[target.text] = Binding(value, self.current, target.span)
+
+    def _unpacked(self, statement: ast.Assign, scope: Scope) -> list[Value]:
+        """The values of `a, b = helper(...)`."""
+        value, wanted = statement.value, len(statement.targets)
+        if isinstance(value, ast.Call) and value.function.text in self.helpers:
+            values = self._helper_call(value, scope)
+            if values is None or len(values) == wanted:
+                return values or [None] * wanted
+            counted = f"{len(values)} value{'s' if len(values) > 1 else ''}"
+            message = f"`{value.function.text}` returns {counted}, not {wanted}"
+            span = statement.targets[0].span.to(statement.targets[-1].span)
+            self._error("E205", message, span, help=f"write {len(values)} names here")
+        else:
+            self._expression(value, scope)
+            message = "only a helper that returns several values can be unpacked"
+            self._error("E205", message, value.span, help="assign one name at a time")
+        return [None] * wanted
+
+    def _for_loop(self, loop: ast.ForLoop, scope: Scope) -> None:
+        count = self._loop_count(loop)
+        for i in range(count):
+            self._count(loop.span)
+            scope[loop.variable.text] = Binding(float(i), None, loop.variable.span)
+            self._statements(loop.body, scope)
+
+    def _loop_count(self, loop: ast.ForLoop) -> int:
+        if loop.function.text != "range":
+            self._error(
+                "E401",
+                f"a loop goes over `range(N)`, not `{loop.function.text}`",
+                loop.function.span,
+                help="write `for i in range(3):`",
+            )
+            return 0
+        count = loop.count
+        if not isinstance(count, ast.Number) or not count.text.isdigit():
+            help = "write the number itself, as in `range(3)`"
+            self._error("E401", "a loop's bound must be a whole number", count.span, help=help)
+            return 0
+        if count.value > MAX_STATEMENTS:
+            help = f"loops are unrolled: write at most {MAX_STATEMENTS}"
+            self._error("E401", "the loop's bound is too large", count.span, help=help)
+            return 0
+        return int(count.value)
+
+    @staticmethod
+    def _has_return(body: Sequence[ast.Statement]) -> bool:
+        return any(isinstance(statement, ast.Return) for statement in body)
+
+    # Expressions
+
+    def _expression(self, node: ast.Expression, scope: Scope) -> Value:
+        match node:
+            case ast.Number():
+                return node.value
+            case ast.Name():
+                return self._read(node, scope)
+            case ast.Negation():
+                operand = self._expression(node.operand, scope)
+                if isinstance(operand, float):
+                    return -operand
+                return self._operation("*", [-1.0, operand], [node.operand] * 2, node.span)
+            case ast.Binary():
+                return self._binary(node, scope)
+            case ast.Call():
+                if node.function.text in self.helpers:
+                    return self._single(node, scope)
+                return self._call(node, scope)
+
+    def _read(self, node: ast.Name, scope: Scope) -> Value:
+        binding = scope.get(node.text)
+        if binding is not None:
+            if self.current is not None and not self.calls and binding.statement is not None:
+                self.traces[self.current].reads.add(binding.statement)
+            return binding.value
+        near = nearest(node.text, scope)
+        if node.text in CALLABLE or node.text in self.helpers:
+            help = f"call it: `{node.text}(...)`"
+        else:
+            help = did_you_mean(near) or "assign it above, or declare it as a parameter"
+        declared = [scope[name].span for name in near]
+        related = tuple(Label(span, "a similar name is here") for span in declared if span)
+        self._error("E101", f"unknown name `{node.text}`", node.span, "not declared", related[:1],
+                    help=help)  # fmt: skip
+        return None
+
+    def _binary(self, node: ast.Binary, scope: Scope) -> Value:
+        if node.operator in ast.COMPARISONS:
+            self._expression(node.left, scope)
+            self._expression(node.right, scope)
+            self._error(
+                "E202",
+                "a comparison outside of `where`",
+                node.span,
+                help="write `where(a < b, x, y)`: x where it holds, y elsewhere",
+            )
+            return None
+        operands = [node.left, node.right]
+        values = [self._expression(operand, scope) for operand in operands]
+        row = OPERATOR_ROWS.get(node.operator, node.operator)
+        return self._operation(row, values, operands, node.span)
+
+    def _call(self, node: ast.Call, scope: Scope) -> Value:
+        name = node.function.text
+        if name == "where":
+            return self._where(node, scope)
+        op = CALLABLE.get(name)
+        if op is None:
+            known = [*CALLABLE, *self.helpers, "where"]
+            help = did_you_mean(nearest(name, known)) or "`optdsl functions` lists them all"
+            if name in scope:
+                help = f"`{name}` is a variable: write `{name} * (...)` to multiply"
+            self._error("E102", f"unknown function `{name}`", node.function.span, help=help)
+        values = [self._expression(arg, scope) for arg in node.args]
+        if op is None:
+            return None
+        if len(values) != len(op.args):
+            self._wrong_count(node, name, op.args)
+            return None
+        return self._operation(op.name, values, node.args, node.span)
+
+    def _where(self, node: ast.Call, scope: Scope) -> Value:
+        if len(node.args) != 3:
+            self._wrong_count(node, "where", ("a < b", "x", "y"))
+            return None
+        condition, *branches = node.args
+        if not isinstance(condition, ast.Binary) or condition.operator not in COMPARISON_ROWS:
+            self._expression(condition, scope)
+            message = "the first argument of `where` must be a comparison"
+            self._error("E202", message, condition.span, help="compare it, as in `x > 0`")
+            return None
+        nodes = [condition.left, condition.right, *branches]
+        row, order = COMPARISON_ROWS[condition.operator]
+        values = [self._expression(arg, scope) for arg in nodes]
+        values = [values[i] for i in order]
+        return self._operation(row, values, [nodes[i] for i in order], node.span)
+
+    def _operation(
+        self,
+        name: str,
+        values: Sequence[Value],
+        nodes: Sequence[ast.Expression],
+        span: Span,
+    ) -> Value:
+        """Append an operation of the table, if its arguments' kinds fit."""
+        args = [value for value in values if value is not None]
+        if len(args) < len(values):
+            return None
+        self._count(span)
+        op = BY_NAME[name]
+        kinds = tuple(self._kind(arg) for arg in args)
+        kind = op.kind(kinds)
+        if isinstance(kind, Mismatch):
+            self._kind_error(name, kind, kinds[kind.argument], nodes)
+            return None
+        value = self.builder.add(op, args)
+        self.kinds.append(kind)
+        if self.current is not None:
+            self.traces[self.current].operations.add(value - len(self.builder.inputs))
+        return value
+
+    def _kind(self, value: int | float) -> Kind:
+        return self.kinds[value] if isinstance(value, int) else Kind.SCALAR
+
+    def _kind_error(
+        self, name: str, mismatch: Mismatch, kind: Kind, nodes: Sequence[ast.Expression]
+    ) -> None:
+        ordinal = ORDINALS[mismatch.argument]
+        node = nodes[mismatch.argument]
+        what = f"`{node.text}` is" if isinstance(node, ast.Name) else "this is"
+        meaning = {
+            Kind.ARRAY: ": one number for each weight",
+            Kind.PER_ARRAY: ": one number for each weight array",
+        }.get(kind, "")
+        if mismatch.wanted == "a scalar":
+            help, code = "reduce it first, as in `mean(...)` or `global_norm(...)`", "E204"
+        else:
+            help, code = "see the kinds in docs/language.md", "E203"
+        if name == "interpolate" and kind == Kind.ARRAY:
+            help = "reduce it first, as in `mean(v)`, or write `x + a * (y - x)`"
+        self._error(
+            code,
+            f"the {ordinal} argument of `{name}` must be {mismatch.wanted}",
+            node.span,
+            f"{what} {an(kind)}{meaning}",
+            help=help,
+        )
+
+    # Helpers
+
+    def _single(self, node: ast.Call, scope: Scope) -> Value:
+        values = self._helper_call(node, scope)
+        if values is None:
+            return None
+        if len(values) != 1:
+            self._error(
+                "E205",
+                f"`{node.function.text}` returns {len(values)} values",
+                node.span,
+                help="assign them first: `a, b = ...`",
+            )
+            return None
+        return values[0]
+
+    def _helper_call(self, node: ast.Call, scope: Scope) -> list[Value] | None:
+        """Inline a helper; the values it returns."""
+        helper = self.helpers[node.function.text]
+        function, name = helper.function, node.function.text
+        values = [self._expression(arg, scope) for arg in node.args]
+        parameters = function.parameters
+        required = sum(parameter.default is None for parameter in parameters)
+        if not required <= len(values) <= len(parameters):
+            self._wrong_count(node, name, tuple(p.name.text for p in parameters), required)
+            return None
+        active = [called for called, _ in self.calls]
+        if function in active or len(active) >= MAX_INLINING:
+            what = f"`{name}` calls itself" if function in active else "helpers call too deeply"
+            self._error("E403", what, node.span, help="write it without recursion")
+            return None
+        local: Scope = {}
+        for parameter, value in zip(
+            parameters, values + [None] * (len(parameters) - len(values)), strict=True
+        ):
+            local[parameter.name.text] = Binding(value)
+        for parameter in parameters[len(values) :]:
+            assert parameter.default is not None
+            local[parameter.name.text] = Binding(parameter.default.value)
+        self.called.append(function)
+        self.calls.append((function, node.span))
+        outer, self.helpers = self.helpers, helper.scope
+        try:
+            return self._body(function, local)
+        finally:
+            self.helpers = outer
+            self.calls.pop()
+
+    # Checks
+
+    def _check_outputs(
+        self, function: ast.Function, inputs: tuple[Input, ...], values: list[Value]
+    ) -> list[int | float] | None:
+        """The outputs, if their number and kinds are right."""
+        returned = function.body[-1]
+        assert isinstance(returned, ast.Return)
+        states = [entry for entry in inputs if entry.role is Role.STATE]
+        if len(values) != 1 + len(states):
+            names = ", ".join(["update", *(state.name for state in states)])
+            these = f"{len(values)} value{'s' if len(values) > 1 else ''}"
+            self._error(
+                "E303",
+                f"`train` returns {these}; it must return {1 + len(states)}",
+                returned.span,
+                note="the update, then each state variable's new value in the parameters' order",
+                help=f"write `return {names}`",
+            )
+            return None
+        update, node = values[0], returned.values[0]
+        if update is not None and self._kind(update) != Kind.ARRAY:
+            kind = self._kind(update)
+            self._error(
+                "E302",
+                "the update must be an array",
+                node.span,
+                f"this is {an(kind)}",
+                help="return a number for each weight, such as a multiple of the gradient",
+            )
+        for state, value, node in zip(states, values[1:], returned.values[1:], strict=True):
+            if value is not None and not castable(self._kind(value), state.kind):
+                self._error(
+                    "E304",
+                    f"`{state.name}` is {an(state.kind)} and can't become {an(self._kind(value))}",
+                    node.span,
+                    help=f"annotate it in the parameters: `{state.name}: {self._kind(value)}`",
+                )
+        known = [value for value in values if value is not None]
+        return known if len(known) == len(values) else None
+
+    def _no_duplicates(self, function: ast.Function) -> None:
+        seen: dict[str, Span] = {}
+        for parameter in function.parameters:
+            name, span = parameter.name.text, parameter.name.span
+            if name in seen:
+                related = (Label(seen[name], "first declared here"),)
+                message = f"the parameter `{name}` is declared twice"
+                self._error("E103", message, span, related=related, help="rename one of them")
+            seen.setdefault(name, span)
+
+    def _wrong_count(
+        self, node: ast.Call, name: str, args: tuple[str, ...], required: int | None = None
+    ) -> None:
+        wanted = f"{len(args)}" if required in (None, len(args)) else f"{required} to {len(args)}"
+        plural = "" if wanted == "1" else "s"
+        self._error(
+            "E201",
+            f"`{name}` takes {wanted} argument{plural}, not {len(node.args)}",
+            node.span,
+            help=f"write `{name}({', '.join(args)})`",
+        )
+
+    def _error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        related: tuple[Label, ...] = (),
+        note: str = "",
+        help: str = "",
+    ) -> None:
+        """Report once for each place, however often a helper or a loop's body is gone through."""
+        if any(known.code == code and known.span == span for known in self.diagnostics):
+            return
+        if self.calls and self.calls[-1][1] != self.calls[-1][0].name.span:
+            related = (*related, Label(self.calls[-1][1], "in this call"))
+        self.diagnostics.append(Diagnostic(code, message, span, label, related, note, help))

@@ -1,0 +1,187 @@
+"""From a text to a checked program: parsing, imports, elaboration.
+
+    elaborate(find_source("lion")) -> Elaborated(program, diagnostics, traces)
+"""
+
+from pathlib import Path
+
+from optdsl.diagnostics import Diagnostic, Label, OptError, Source, Span, did_you_mean, nearest
+from optdsl.frontend.elaborate import Elaborated, Elaborator, Helper
+from optdsl.frontend.files import SUFFIX, read_source, stdlib
+from optdsl.ir import Program
+from optdsl.ops import CALLABLE
+from optdsl.syntax import ast, parse_file
+
+ENTRY = "train"
+
+RESERVED = frozenset(CALLABLE) | {"where", "range"}
+"""Names that a helper can't have."""
+
+
+def load(source: Source) -> Program:
+    """The program of a text.
+
+    Raises:
+        OptError: with all diagnostics of the text.
+    """
+    elaborated = elaborate(source)
+    if elaborated.program is None:
+        raise OptError(elaborated.diagnostics)
+    return elaborated.program
+
+
+def elaborate(source: Source) -> Elaborated:
+    """Check a whole file; the program is None where there are errors."""
+    parsed = parse_file(source)
+    diagnostics = list(parsed.diagnostics)
+    if parsed.file is None:
+        return Elaborated(None, parsed.diagnostics)
+    helpers = _helpers(parsed.file, source, (source.name,), diagnostics)
+    elaborator = Elaborator(helpers)
+    entry = next((f for f in parsed.file.functions if f.name.text == ENTRY), None)
+    program = None
+    if entry is not None:
+        docstring = parsed.file.docstring or entry.docstring
+        program = elaborator.train(entry, docstring.content if docstring else "")
+    elif not diagnostics:
+        diagnostics.append(_no_entry(source, parsed.file))
+    for function in parsed.file.functions:
+        if function is not entry and function.name.text in helpers:
+            elaborator.uncalled(helpers[function.name.text])
+    diagnostics += elaborator.diagnostics
+    diagnostics.sort(key=lambda d: (d.span.line, d.span.column))
+    if any(diagnostic.is_error for diagnostic in diagnostics):
+        program = None
+    return Elaborated(program, tuple(diagnostics), tuple(elaborator.traces))
+
+
+def _helpers(
+    file: ast.File, source: Source, importing: tuple[str, ...], diagnostics: list[Diagnostic]
+) -> dict[str, Helper]:
+    """The helpers that a file's functions can call: its own, and those it imports."""
+    scope: dict[str, Helper] = {}
+    spans: dict[str, Span] = {}
+    for node in file.imports:
+        available = _imported(node, source, importing, diagnostics)
+        for name in node.names:
+            if available is None:
+                continue
+            if name.text in available:
+                scope[name.text] = available[name.text]
+                spans[name.text] = name.span
+            else:
+                help = did_you_mean(nearest(name.text, available)) or (
+                    f"it has {', '.join(sorted(available))}" if available else "it has no helpers"
+                )
+                message = f"`{node.module.text}` has no helper `{name.text}`"
+                diagnostics.append(Diagnostic("E502", message, name.span, help=help))
+    entry: Span | None = None
+    for function in file.functions:
+        name, span = function.name.text, function.name.span
+        first = entry if name == ENTRY else spans.get(name)
+        if name in RESERVED:
+            message = f"`{name}` is a function of the language"
+            diagnostics.append(Diagnostic("E103", message, span, help="choose another name"))
+        elif first is not None:
+            related = (Label(first, "first declared here"),)
+            diagnostics.append(
+                Diagnostic(
+                    "E103",
+                    f"`{name}` is declared twice",
+                    span,
+                    related=related,
+                    help="rename one of them",
+                )
+            )
+        elif name == ENTRY:
+            entry = span
+        else:
+            spans[name] = span
+            scope[name] = Helper(function, scope)
+    return scope
+
+
+def _imported(
+    node: ast.Import, source: Source, importing: tuple[str, ...], diagnostics: list[Diagnostic]
+) -> dict[str, Helper] | None:
+    """The helpers of an imported file, or None where it can't be used (and that is reported)."""
+    name = node.module.text
+    path = _find_module(name, source)
+    if path is None:
+        near = did_you_mean(nearest(name, stdlib()))
+        diagnostics.append(
+            Diagnostic(
+                "E501",
+                f"there is no `{name}{SUFFIX}` to import from",
+                node.module.span,
+                "not beside this file, and not in the standard library",
+                help=near or f"create `{name}{SUFFIX}` beside this file",
+            )
+        )
+        return None
+    if str(path) in importing or path.resolve() == Path(importing[0]).resolve():
+        chain = " imports ".join(f"`{Path(p).name}`" for p in (*importing, str(path)))
+        help = "move what both need into a third file"
+        diagnostics.append(
+            Diagnostic("E503", f"circular import: {chain}", node.module.span, help=help)
+        )
+        return None
+    try:
+        imported = read_source(path)
+    except OptError as error:
+        diagnostics.append(_broken_import(node, error.diagnostics[0]))
+        return None
+    parsed = parse_file(imported)
+    errors = list(parsed.diagnostics)
+    helpers = None
+    if parsed.file is not None:
+        helpers = _helpers(parsed.file, imported, (*importing, str(path)), errors)
+        checker = Elaborator(helpers)
+        own = {function.name.text for function in parsed.file.functions}
+        helpers = {key: helper for key, helper in helpers.items() if key in own}
+        for helper in helpers.values():
+            checker.uncalled(helper)
+        errors += checker.diagnostics
+    circular = [error for error in errors if error.code == "E503"]
+    if circular:
+        diagnostics.append(
+            Diagnostic("E503", circular[0].message, node.module.span, help=circular[0].help)
+        )
+        return None
+    if errors:
+        diagnostics.append(_broken_import(node, errors[0]))
+        return None
+    return helpers
+
+
+def _find_module(name: str, source: Source) -> Path | None:
+    """NAME.opt beside the file (never outside of its folder), else in the standard library."""
+    folder = Path(source.name).parent
+    neighbour = folder / f"{name}{SUFFIX}"
+    is_file = not source.name.startswith("<")
+    if is_file and neighbour.is_file() and neighbour.resolve().parent == folder.resolve():
+        return neighbour
+    return stdlib().get(name)
+
+
+def _broken_import(node: ast.Import, first: Diagnostic) -> Diagnostic:
+    where = Label(first.span, first.message)
+    return Diagnostic(
+        "E504",
+        f"`{node.module.text}{SUFFIX}` has errors",
+        node.module.span,
+        related=(where,),
+        help=f"run `optdsl check {first.span.source.name}`",
+    )
+
+
+def _no_entry(source: Source, file: ast.File) -> Diagnostic:
+    names = [function.name for function in file.functions]
+    near = nearest(ENTRY, [name.text for name in names])
+    span = next((n.span for n in names if n.text in near), Span(source, 1, 1, 1, 1))
+    return Diagnostic(
+        "E301",
+        "there is no `def train(...)`",
+        span,
+        help=f"rename `{near[0]}` to `train`" if near else "begin with `def train(w, g, lr):`",
+    )

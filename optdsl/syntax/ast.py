@@ -1,0 +1,189 @@
+"""The syntax tree: what the text says, before names and kinds are looked at.
+
+Every node has the span of its text. Expressions have their depth, so that no walk over a tree
+that the parser let through can run out of stack.
+"""
+
+from dataclasses import dataclass, field
+
+from optdsl.diagnostics import Span
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """A name where it stands; `text` is in Unicode normal form KC, as Python's own names are."""
+
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Number:
+    """A literal; `text` is as written."""
+
+    text: str
+    value: float
+    span: Span
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Name:
+    """A variable that is read."""
+
+    text: str
+    span: Span
+    depth: int = 1
+
+
+@dataclass(frozen=True)
+class Negation:
+    """Unary minus."""
+
+    operand: "Expression"
+    span: Span
+    depth: int
+
+
+@dataclass(frozen=True)
+class Binary:
+    """An arithmetic operator or a comparison between two expressions."""
+
+    operator: str
+    left: "Expression"
+    right: "Expression"
+    span: Span
+    depth: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function or helper applied to arguments."""
+
+    function: Identifier
+    args: "tuple[Expression, ...]"
+    span: Span
+    depth: int
+
+
+Expression = Number | Name | Negation | Binary | Call
+
+COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+
+
+@dataclass(frozen=True)
+class Comments:
+    """What the author wrote around a statement; line comments with their `#`."""
+
+    above: tuple[str, ...] = ()
+    beside: str = ""
+    blank_before: bool = False
+
+
+@dataclass(frozen=True)
+class Assign:
+    """`a = value`, or `a, b = helper(...)`."""
+
+    targets: tuple[Identifier, ...]
+    value: Expression
+    span: Span
+    comments: Comments = Comments()
+
+
+@dataclass(frozen=True)
+class ForLoop:
+    """`for variable in function(count):`; only `range` is a legal function."""
+
+    variable: Identifier
+    function: Identifier
+    count: Expression
+    body: "tuple[Statement, ...]"
+    span: Span
+    comments: Comments = Comments()
+    end_comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Return:
+    """`return value, ...`."""
+
+    values: tuple[Expression, ...]
+    span: Span
+    comments: Comments = Comments()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A line with a syntax error, already reported; `targets` are the names it seems to assign."""
+
+    targets: tuple[str, ...]
+    span: Span
+    comments: Comments = Comments()
+
+
+Statement = Assign | ForLoop | Return | Broken
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """`NAME` or `NAME[NAME]` behind a parameter's colon."""
+
+    name: Identifier
+    argument: Identifier | None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a function."""
+
+    name: Identifier
+    annotation: Annotation | None
+    default: Number | None
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """A string with its quotes, as written."""
+
+    text: str
+    span: Span
+    comments: Comments = Comments()
+
+    @property
+    def content(self) -> str:
+        """The text between the quotes."""
+        width = 3 if self.text.startswith('"""') else 1
+        return self.text[width:-width].strip()
+
+
+@dataclass(frozen=True)
+class Function:
+    """A `def`."""
+
+    name: Identifier
+    parameters: tuple[Parameter, ...]
+    docstring: Docstring | None
+    body: tuple[Statement, ...]
+    span: Span
+    comments: Comments = Comments()
+    end_comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Import:
+    """`from module import name, ...`."""
+
+    module: Identifier
+    names: tuple[Identifier, ...]
+    span: Span
+    comments: Comments = Comments()
+
+
+@dataclass(frozen=True)
+class File:
+    """A whole `.opt` file."""
+
+    docstring: Docstring | None
+    imports: tuple[Import, ...]
+    functions: tuple[Function, ...]
+    end_comments: tuple[str, ...] = field(default=())

@@ -1,0 +1,48 @@
+"""What fitness is measured on: tasks, the table of built-in ones, and users' own.
+
+A task of one's own is a file such as
+
+    import optdsl.tasks
+    task = optdsl.tasks.supervised("mine", "my data", init, apply, train=..., validation=...,
+                                   test=..., batch_size=32, steps=300)
+
+What needs JAX is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from optdsl.tasks.table import (
+    TASKS,
+    TaskEntry,
+    TaskError,
+    find_task,
+    get_task,
+    load_task_file,
+)
+
+if TYPE_CHECKING:
+    from optdsl.tasks.task import Plan, PlanStep, Schedule, Task, Weights, cosine, supervised
+
+__all__ = [
+    "TASKS",
+    "Plan",
+    "PlanStep",
+    "Schedule",
+    "Task",
+    "TaskEntry",
+    "TaskError",
+    "Weights",
+    "cosine",
+    "find_task",
+    "get_task",
+    "load_task_file",
+    "supervised",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    from optdsl.tasks import task
+
+    return getattr(task, name)
