@@ -94,7 +94,7 @@ class Elaborator:
         self.kinds: list[Kind] = []
         self.statements = 0
         self.calls: list[tuple[ast.Function, Span]] = []
-        self.called: list[ast.Function] = []
+        self.called: set[int] = set()
         self.traces: list[Trace] = []
         self.trace_of: dict[int, int] = {}
         self.current: int | None = None
@@ -120,7 +120,7 @@ class Elaborator:
 
     def uncalled(self, helper: Helper) -> None:
         """Look for errors in a helper that nothing called, without knowing its arguments."""
-        if helper.function in self.called or self.statements > MAX_STATEMENTS:
+        if id(helper.function) in self.called or self.statements > MAX_STATEMENTS:
             return
         self._no_duplicates(helper.function)
         scope: Scope = {p.name.text: Binding(None) for p in helper.function.parameters}
@@ -424,9 +424,9 @@ class Elaborator:
         if not required <= len(values) <= len(parameters):
             self._wrong_count(node, name, tuple(p.name.text for p in parameters), required)
             return None
-        active = [called for called, _ in self.calls]
-        if function in active or len(active) >= MAX_INLINING:
-            what = f"`{name}` calls itself" if function in active else "helpers call too deeply"
+        recursive = any(active is function for active, _ in self.calls)
+        if recursive or len(self.calls) >= MAX_INLINING:
+            what = f"`{name}` calls itself" if recursive else "helpers call too deeply"
             self._error("E403", what, node.span, help="write it without recursion")
             return None
         local: Scope = {}
@@ -437,7 +437,7 @@ class Elaborator:
         for parameter in parameters[len(values) :]:
             assert parameter.default is not None
             local[parameter.name.text] = Binding(parameter.default.value)
-        self.called.append(function)
+        self.called.add(id(function))
         self.calls.append((function, node.span))
         outer, self.helpers = self.helpers, helper.scope
         try:

@@ -1,0 +1,52 @@
+"""What a program's update depends on: dead statements and dead state.
+
+A state variable is live if some path carries it to the update, over any number of training steps:
+its value at one step reaches the update of a later one through new values of live states. So
+liveness is a fixpoint over the training loop, found by one walk in which reaching a state also
+reaches the value returned for it. In the paper's Programs 4 and 8 the state `m` is dead.
+"""
+
+from optdsl.ir import Program
+
+
+def live_values(program: Program) -> bytearray:
+    """For every value, 1 if the update depends on it at any step, else 0."""
+    first = len(program.inputs)
+    operations = program.operations
+    new_value = dict(zip(program.states, program.outputs[1:], strict=True))
+    live = bytearray(first + len(operations))
+    stack = [program.outputs[0]]
+    while stack:
+        value = stack.pop()
+        if value < 0 or live[value]:
+            continue
+        live[value] = 1
+        if value >= first:
+            stack.extend(operations[value - first][1])
+        elif value in new_value:
+            stack.append(new_value[value])
+    return live
+
+
+def remove_dead_code(program: Program) -> Program:
+    """The program without statements that no output depends on; all inputs stay."""
+    first = len(program.inputs)
+    used = bytearray(first + len(program.operations))
+    stack = list(program.outputs)
+    while stack:
+        value = stack.pop()
+        if value >= 0 and not used[value]:
+            used[value] = 1
+            if value >= first:
+                stack.extend(program.operations[value - first].args)
+    keep = [i for i in range(len(program.operations)) if used[first + i]]
+    return program.rebuilt(frozenset(range(first)), keep)
+
+
+def remove_dead_state(program: Program) -> Program:
+    """The program without dead state variables, nor any statement the update doesn't depend on."""
+    first = len(program.inputs)
+    live = live_values(program)
+    dead = {state for state in program.states if not live[state]}
+    keep = [i for i in range(len(program.operations)) if live[first + i]]
+    return program.rebuilt(frozenset(range(first)) - dead, keep)
