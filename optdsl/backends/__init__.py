@@ -1,0 +1,1 @@
+"""Lowerings of programs: NumPy reference, jitted JAX, register machine, emitted source."""
