@@ -1,0 +1,214 @@
+"""Training a task with a program: a pure function of (program, task, seed).
+
+Two evaluators of one meaning: `BytecodeEvaluator` compiles once for a task and takes programs as
+data; `evaluate_jitted` compiles the program into the training loop and takes any program.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+
+from optdsl.backends.bytecode import Row, UnsupportedProgram, encode
+from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.register_machine import (
+    Layout,
+    initial_registers,
+    instructions,
+    program_arrays,
+    run_program,
+)
+from optdsl.ir import Program
+from optdsl.passes.fold import default_values
+from optdsl.passes.pipeline import prepare
+from optdsl.tasks.task import TEST, VALIDATION, Task
+
+FAILED = -math.inf
+"""The score of a run that diverged."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a program reached, one number for each seed; FAILED where training diverged."""
+
+    validation: tuple[float, ...]
+    test: tuple[float, ...]
+
+    @property
+    def fitness(self) -> float:
+        """The mean over the seeds on the validation part; never NaN."""
+        return mean_score(self.validation)
+
+    @property
+    def test_fitness(self) -> float:
+        """The same on the held-out test part."""
+        return mean_score(self.test)
+
+
+class SeedData(NamedTuple):
+    """What a seed determines: the initial weights and the plan of the batches."""
+
+    weights: Any
+    plan: Any
+
+
+def mean_score(scores: Sequence[float]) -> float:
+    """The mean; FAILED if any run failed."""
+    return FAILED if any(s == FAILED for s in scores) else math.fsum(scores) / len(scores)
+
+
+def seed_data(task: Task, seed: int) -> SeedData:
+    """Initial weights and plan of one run."""
+    init_key, plan_key = jax.random.split(jax.random.key(seed))
+    return SeedData(task.init(init_key), task.plan(plan_key))
+
+
+class BytecodeEvaluator:
+    """Judges programs on one task and one set of seeds, without compiling any of them."""
+
+    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
+        """Compile the loop for the task."""
+        self.task = task
+        self.seeds = tuple(seeds)
+        data = [seed_data(task, seed) for seed in self.seeds]
+        leaves = jax.tree.leaves(data[0].weights)
+        if any(leaf.dtype != jnp.float32 for leaf in leaves):
+            raise UnsupportedProgram("the task's weights are not all float32")
+        self._weights = jnp.stack([ravel_pytree(one.weights)[0] for one in data])
+        self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
+        layout = Layout.of([leaf.shape for leaf in leaves])
+        unravel = ravel_pytree(data[0].weights)[1]
+        self._run = jax.jit(partial(_run_bytecode, task, layout, unravel))
+
+    def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
+        """Train once for each seed.
+
+        Args:
+            program: any valid program; hyperparameters take their defaults.
+            learning_rate: the peak of the task's schedule.
+
+        Raises:
+            UnsupportedProgram: if the register machine can't run it.
+        """
+        prepared = prepare(program, default_values(program))
+        arrays = program_arrays(encode(prepared))
+        rate = np.float32(learning_rate)
+        return _scores(*self._run(self._weights, self._plan, arrays, rate))
+
+
+def _run_bytecode(
+    task: Task,
+    layout: Layout,
+    unravel: Any,
+    weights: jax.Array,
+    plan: Any,
+    program: dict[str, jax.Array],
+    learning_rate: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The validation and test scores of all seeds, (seeds,) each; NaN for a diverged one."""
+    table = instructions(layout)
+
+    def gradient(row: jax.Array, step_plan: Any) -> jax.Array:
+        return jax.grad(lambda flat: task.loss(unravel(flat), step_plan))(row)
+
+    def train_step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        t, registers = carry
+        step_plan = jax.tree.map(lambda leaf: leaf[:, t], plan)
+        # A boundary that XLA can't see through: fused with the writes to the register file, the
+        # gradient's last operations are recomputed for each (see docs/decisions.md).
+        gradients = lax.cond(
+            program["length"] >= 0,
+            jax.vmap(gradient),
+            lambda rows, _: rows,
+            registers[Row.WEIGHT],
+            step_plan,
+        )
+        rate = learning_rate * task.schedule(t)
+        step = (t + 1).astype(jnp.float32)
+        return t + 1, run_program(table, registers, program, gradients, rate, step)
+
+    def alive(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
+        t, registers = carry
+        return (t < task.steps) & jnp.all(jnp.abs(registers[Row.WEIGHT]) < task.explode)
+
+    start = initial_registers(weights, program["constants"])
+    _, registers = lax.while_loop(alive, train_step, (jnp.int32(0), start))
+    final = registers[Row.WEIGHT]
+    finite = jnp.all(jnp.abs(final) < task.explode, axis=-1)
+
+    def score(part: str) -> jax.Array:
+        scores = jax.vmap(lambda row: task.score(unravel(row), part))(final)
+        return jnp.where(finite, scores, jnp.nan)
+
+    return score(VALIDATION), score(TEST)
+
+
+def evaluate_jitted(
+    task: Task,
+    program: Program,
+    seeds: Sequence[int],
+    learning_rate: float = 1.0,
+    hyperparameters: Mapping[str, float] | None = None,
+) -> Scores:
+    """Train once for each seed, with the program compiled into the loop.
+
+    Args:
+        task: what to train.
+        program: any valid program.
+        seeds: one run each.
+        learning_rate: the peak of the task's schedule.
+        hyperparameters: values other than the defaults, by name.
+    """
+    prepared = prepare(program, default_values(program) | dict(hyperparameters or {}))
+    run = jax.jit(partial(_run_jitted, task, prepared))
+    runs = [run(*seed_data(task, seed), np.float32(learning_rate)) for seed in seeds]
+    validation, test = zip(*runs, strict=True)
+    return _scores(validation, test)
+
+
+def _run_jitted(
+    task: Task, program: Program, weights: Any, plan: Any, learning_rate: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """One seed's validation and test score; NaN if it diverged."""
+    leaves, structure = jax.tree.flatten(weights)
+
+    def train_step(carry: tuple[Any, list[Any], Any]) -> tuple[Any, list[Any], Any]:
+        t, leaves, state = carry
+        step_plan = jax.tree.map(lambda leaf: leaf[t], plan)
+        gradients = jax.grad(task.loss)(jax.tree.unflatten(structure, leaves), step_plan)
+        rate = learning_rate * task.schedule(t)
+        update, state = apply_program(
+            program, leaves, jax.tree.leaves(gradients), state, rate, t + 1, {}
+        )
+        return t + 1, [w - u for w, u in zip(leaves, update, strict=True)], state
+
+    def in_range(leaves: list[Any]) -> jax.Array:
+        ok = [jnp.all(jnp.abs(leaf) < task.explode) for leaf in leaves]
+        return jnp.all(jnp.array(ok))
+
+    def alive(carry: tuple[Any, list[Any], Any]) -> jax.Array:
+        return (carry[0] < task.steps) & in_range(carry[1])
+
+    start = (jnp.int32(0), leaves, zero_state(program, leaves))
+    _, leaves, _ = lax.while_loop(alive, train_step, start)
+    final = jax.tree.unflatten(structure, leaves)
+    finite = in_range(leaves)
+    return (
+        jnp.where(finite, task.score(final, VALIDATION), jnp.nan),
+        jnp.where(finite, task.score(final, TEST), jnp.nan),
+    )
+
+
+def _scores(validation: Any, test: Any) -> Scores:
+    def clean(values: Any) -> tuple[float, ...]:
+        numbers = [float(value) for value in np.asarray(values)]
+        return tuple(number if math.isfinite(number) else FAILED for number in numbers)
+
+    return Scores(clean(validation), clean(test))
