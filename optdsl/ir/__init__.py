@@ -3,6 +3,7 @@
 from optdsl.ir.builder import Builder
 from optdsl.ir.printer import annotation_text, operand_text, print_program
 from optdsl.ir.program import INPUT_KINDS, Input, Operation, Program, Role
+from optdsl.ir.rewrite import keep, rewrite
 from optdsl.ir.verify import VerificationError, verify
 
 __all__ = [
@@ -14,7 +15,9 @@ __all__ = [
     "Role",
     "VerificationError",
     "annotation_text",
+    "keep",
     "operand_text",
     "print_program",
+    "rewrite",
     "verify",
 ]

@@ -9,26 +9,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from optdsl.ir import Builder, Program, Role
+from optdsl.ir import Builder, Operation, Program, Role, keep, rewrite
 from optdsl.ops import OpDef
 
 
 def fold_constants(program: Program) -> Program:
     """Replace operations on constants by constants, where the result is finite."""
-    builder = Builder(program.inputs)
-    now: dict[int, int | float] = {i: i for i in range(len(program.inputs))}
 
-    def operand(value: int) -> int | float:
-        return now[value] if value >= 0 else program.constants[~value]
-
-    for value, operation in enumerate(program.operations, start=len(program.inputs)):
-        args = [operand(arg) for arg in operation.args]
+    def fold(builder: Builder, operation: Operation, args: list[int | float]) -> int | float:
         constants = [arg for arg in args if isinstance(arg, float)]
         folded = evaluate(operation.op, constants) if len(constants) == len(args) else None
-        now[value] = folded if folded is not None else builder.add(
-            operation.op, args, operation.name
-        )  # fmt: skip
-    return builder.finish([operand(output) for output in program.outputs], program.doc)
+        return keep(builder, operation, args) if folded is None else folded
+
+    return rewrite(program, fold)
 
 
 def bind(program: Program, values: Mapping[str, float]) -> Program:
@@ -43,18 +36,7 @@ def bind(program: Program, values: Mapping[str, float]) -> Program:
         for i, entry in enumerate(program.inputs)
         if entry.role is Role.HYPERPARAMETER and entry.name in values
     }
-    inputs = tuple(entry for i, entry in enumerate(program.inputs) if i not in bound)
-    kept = [i for i in range(len(program.inputs)) if i not in bound]
-    now: dict[int, int | float] = {old: new for new, old in enumerate(kept)} | bound
-    builder = Builder(inputs)
-
-    def operand(value: int) -> int | float:
-        return now[value] if value >= 0 else program.constants[~value]
-
-    for value, operation in enumerate(program.operations, start=len(program.inputs)):
-        args = [operand(arg) for arg in operation.args]
-        now[value] = builder.add(operation.op, args, operation.name)
-    return builder.finish([operand(output) for output in program.outputs], program.doc)
+    return rewrite(program, keep, bound)
 
 
 def default_values(program: Program) -> dict[str, float]:

@@ -1,0 +1,79 @@
+"""Programs as the search sees them: statements that assign to variables, dead ones included.
+
+The paper's mutations are about variables ("a new or existing variable"), so they act on this form;
+`to_program` gives the SSA form that everything else reads. A genome is plain data, shares its
+statements with its parent's, and is cheap to make.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from optdsl.ir import Input, Operation, Program
+from optdsl.ops import OpDef
+
+Argument = str | float
+"""A variable or a constant."""
+
+
+class Statement(NamedTuple):
+    """`target = op(args)`."""
+
+    target: str
+    op: OpDef
+    args: tuple[Argument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Genome:
+    """A program in imperative form."""
+
+    inputs: tuple[Input, ...]
+    statements: tuple[Statement, ...]
+    returned: tuple[Argument, ...]
+    """The update, then each state variable's new value."""
+
+
+class UndefinedVariable(ValueError):
+    """A statement reads a variable that nothing has assigned: the genome is no program."""
+
+
+def from_program(program: Program) -> Genome:
+    """The genome whose program this is."""
+
+    def argument(value: int) -> Argument:
+        return program.name_of(value) if value >= 0 else program.constants[~value]
+
+    statements = tuple(
+        Statement(operation.name, operation.op, tuple(argument(arg) for arg in operation.args))
+        for operation in program.operations
+    )
+    returned = tuple(argument(output) for output in program.outputs)
+    return Genome(program.inputs, statements, returned)
+
+
+def to_program(genome: Genome) -> Program:
+    """The genome's program; not checked beyond its variables.
+
+    Raises:
+        UndefinedVariable: if there is none.
+    """
+    constants: list[float] = []
+    values = {entry.name: i for i, entry in enumerate(genome.inputs)}
+    operations: list[Operation] = []
+    number = len(values)
+
+    def operand(argument: Argument) -> int:
+        if argument.__class__ is str:
+            return values[argument]  # pyright: ignore[reportArgumentType]
+        constants.append(argument)  # pyright: ignore[reportArgumentType]
+        return -len(constants)
+
+    try:
+        for target, op, args in genome.statements:
+            operations.append(Operation(op, tuple([operand(arg) for arg in args]), target))
+            values[target] = number
+            number += 1
+        outputs = tuple([operand(argument) for argument in genome.returned])
+    except KeyError as error:
+        raise UndefinedVariable(str(error)) from None
+    return Program(genome.inputs, tuple(constants), tuple(operations), outputs)

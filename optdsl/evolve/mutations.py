@@ -1,0 +1,153 @@
+"""The paper's mutations (section 2.1): insert, delete, modify one argument; constants only, to tune.
+
+Each is a pure function of a genome and a random number generator, and may give an invalid genome:
+`proposals.py` repeats until one is valid.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+
+from optdsl.evolve.genome import Argument, Genome, Statement
+from optdsl.ops import OpDef
+
+MAX_STATEMENTS = 100
+"""Genomes stop growing here."""
+
+VARIABLE_SHARE = 0.75
+"""How often a new argument is a variable rather than a constant."""
+
+NEW_VARIABLE_SHARE = 0.5
+"""How often an inserted statement assigns to a new variable."""
+
+Mutation = Callable[[Genome, random.Random, Sequence[OpDef]], Genome]
+"""(parent, randomness, functions to draw from) -> child."""
+
+
+def insert(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
+    """A new statement at a random place, with a random function and random arguments."""
+    if len(genome.statements) >= MAX_STATEMENTS:
+        return delete(genome, rng, functions)
+    position = rng.randrange(len(genome.statements) + 1)
+    statement = random_statement(genome, position, rng, functions)
+    statements = genome.statements
+    return _with(genome, (*statements[:position], statement, *statements[position:]))
+
+
+def delete(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
+    """Without one statement."""
+    del functions
+    statements = genome.statements
+    if not statements:
+        return genome
+    position = rng.randrange(len(statements))
+    return _with(genome, statements[:position] + statements[position + 1 :])
+
+
+def modify(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
+    """One argument becomes another variable or constant, or a constant is scaled by 2^N(0, 1)."""
+    del functions
+    if not genome.statements:
+        return genome
+    position = rng.randrange(len(genome.statements))
+    target, op, args = genome.statements[position]
+    if not args:
+        return genome
+    which = rng.randrange(len(args))
+    old = args[which]
+    choice = rng.randrange(3 if isinstance(old, float) else 2)
+    if choice == 2:
+        new: Argument = _scaled(old, rng)  # pyright: ignore[reportArgumentType]
+    elif choice == 1:
+        new = rng.normalvariate(0.0, 1.0)
+    else:
+        new = rng.choice(variables(genome, position))
+    args = (*args[:which], new, *args[which + 1 :])
+    return replace_statement(genome, position, Statement(target, op, args))
+
+
+def scale_constant(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
+    """One constant times 2^N(0, 1): all that the strategy `tune` does."""
+    del functions
+    places = [
+        (position, which)
+        for position, statement in enumerate(genome.statements)
+        for which, argument in enumerate(statement.args)
+        if isinstance(argument, float)
+    ]
+    if not places:
+        return genome
+    position, which = rng.choice(places)
+    target, op, args = genome.statements[position]
+    args = (*args[:which], _scaled(args[which], rng), *args[which + 1 :])  # pyright: ignore
+    return replace_statement(genome, position, Statement(target, op, args))
+
+
+def randomize(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
+    """A random program: as many statements, to the same variables, with random right-hand sides."""
+    for position, statement in enumerate(genome.statements):
+        fresh = random_statement(genome, position, rng, functions)
+        genome = replace_statement(genome, position, fresh._replace(target=statement.target))
+    return genome
+
+
+EVOLUTION: tuple[tuple[str, Mutation], ...] = (
+    ("insert", insert),
+    ("delete", delete),
+    ("modify", modify),
+)
+TUNE: tuple[tuple[str, Mutation], ...] = (("tune", scale_constant),)
+RANDOM: tuple[tuple[str, Mutation], ...] = (("random", randomize),)
+
+MUTATIONS: dict[str, tuple[tuple[str, Mutation], ...]] = {
+    "evolution": EVOLUTION,
+    "tune": TUNE,
+    "random": RANDOM,
+}
+"""What each strategy draws from, uniformly."""
+
+
+def random_statement(
+    genome: Genome, position: int, rng: random.Random, functions: Sequence[OpDef]
+) -> Statement:
+    """A statement that reads what is assigned before `position`."""
+    op = functions[rng.randrange(len(functions))]
+    known = variables(genome, position)
+    args = tuple(
+        rng.choice(known) if rng.random() < VARIABLE_SHARE else rng.normalvariate(0.0, 1.0)
+        for _ in op.args
+    )
+    if rng.random() < NEW_VARIABLE_SHARE:
+        return Statement(_fresh_name(genome), op, args)
+    return Statement(rng.choice(variables(genome, len(genome.statements))), op, args)
+
+
+def variables(genome: Genome, position: int) -> list[str]:
+    """The variables that are assigned before a statement, each once, in order."""
+    names = dict.fromkeys([entry.name for entry in genome.inputs])
+    names.update(dict.fromkeys([statement[0] for statement in genome.statements[:position]]))
+    return list(names)
+
+
+def replace_statement(genome: Genome, position: int, statement: Statement) -> Genome:
+    """The genome with another statement in one place."""
+    statements = genome.statements
+    return _with(genome, (*statements[:position], statement, *statements[position + 1 :]))
+
+
+def _with(genome: Genome, statements: tuple[Statement, ...]) -> Genome:
+    return Genome(genome.inputs, statements, genome.returned)
+
+
+def _scaled(constant: float, rng: random.Random) -> float:
+    scaled = constant * 2.0 ** rng.normalvariate(0.0, 1.0)
+    return scaled if abs(scaled) < 1e30 else constant
+
+
+def _fresh_name(genome: Genome) -> str:
+    """A name that no statement assigns: v1, v2, ..."""
+    taken = {statement[0] for statement in genome.statements}
+    taken.update(entry.name for entry in genome.inputs)
+    number = len(genome.statements) + 1
+    while f"v{number}" in taken:
+        number += 1
+    return f"v{number}"
