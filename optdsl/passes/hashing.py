@@ -14,6 +14,7 @@ import hashlib
 import math
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, TypeVar
 
@@ -122,11 +123,21 @@ _STRUCTURAL = Structural()
 
 def structural_hash(program: Program) -> str:
     """The paper's hash: equal for programs whose results are bitwise equal by construction."""
-    return program_digest(program, _STRUCTURAL).hex()
+    return hash_program(program, _STRUCTURAL).digest.hex()
 
 
-def program_digest(program: Program, numbering: Numbering[T]) -> bytes:
-    """The digest of a program at one level of equality."""
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A program's digest at one level of equality, and those of its live values."""
+
+    digest: bytes
+    value_digest: Callable[[int], bytes]
+    """The digest of a live value."""
+    live: bytearray
+
+
+def hash_program(program: Program, numbering: Numbering[T]) -> Hashed:
+    """Hash a program at one level of equality."""
     live = live_values(program)
     first = len(program.inputs)
     outputs = program.outputs
@@ -172,7 +183,7 @@ def program_digest(program: Program, numbering: Numbering[T]) -> bytes:
     digest = run(numbered)
     representatives = {numbered[state]: new_value[state] for state in states}
     parts = [digest(representatives[label]) for label in sorted(representatives)]
-    return combine(VERSION.encode(), digest(outputs[0]), *parts)
+    return Hashed(combine(VERSION.encode(), digest(outputs[0]), *parts), digest, live)
 
 
 def _refine(

@@ -1,0 +1,48 @@
+"""The behavioural hash: what a program does, on fixed inputs, over some steps."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from optdsl.backends.reference import reference_step
+from optdsl.ir import Program
+from optdsl.passes.hashing import combine
+
+STEPS = 12
+"""Programs that first differ at a later step are not told apart."""
+
+DIGITS = 5
+"""Decimal digits that count."""
+
+SHAPES = ((), (3,), (4, 3))
+
+SCALE = 0.01
+"""The learning rate given: small, so that updates do not blow up at once."""
+
+
+@cache
+def _inputs() -> tuple[list[Any], list[list[Any]]]:
+    """Fixed weights, and gradients for each step; float64, so that rounding hardly shows."""
+    # RandomState's streams never change (NumPy's policy), so neither do the hashes.
+    random = np.random.RandomState(20230213)
+    draw = [[random.standard_normal(shape) for shape in SHAPES] for _ in range(1 + STEPS)]
+    return draw[0], [[0.5 * gradient for gradient in step] for step in draw[1:]]
+
+
+def behavioural_hash(program: Program) -> str:
+    """The digest of a program's updates over STEPS steps, rounded to DIGITS digits."""
+    weights, gradients = _inputs()
+    state, parts = None, list[bytes]()
+    with np.errstate(all="ignore"):
+        for number, gradient in enumerate(gradients, start=1):
+            step = reference_step(program, weights, gradient, state, SCALE, number)
+            state = step.state
+            weights = [w - update for w, update in zip(weights, step.update, strict=True)]
+            parts += [_rounded(update) for update in step.update]
+    return combine(b"behaviour", *parts).hex()
+
+
+def _rounded(values: Any) -> bytes:
+    numbers = np.asarray(values, np.float64).ravel() + 0.0
+    return ",".join("nan" if np.isnan(x) else f"{x:.{DIGITS - 1}e}" for x in numbers).encode()
