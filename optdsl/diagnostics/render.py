@@ -22,8 +22,10 @@ def render(diagnostic: Diagnostic) -> str:
     out = [
         f"{diagnostic.severity}[{diagnostic.code}]: {_visible(diagnostic.message)}",
         f"{pad}--> {_visible(span.source.name)}:{span.line}:{span.column}",
-        f"{pad} |",
     ]
+    if not span.source.text:
+        labels = []
+    out += [f"{pad} |"] if labels else []
     shown = 0
     for label in labels:
         mark = "^" if label.span == span and label.text == diagnostic.label else "-"

@@ -93,7 +93,7 @@ class Search:
         on_commit: Callable[[Commit], None],
         cache: dict[str, float],
     ) -> None:
-        """Evaluate and commit the initial program.
+        """Nothing is evaluated before `run`.
 
         Args:
             initial: the warm start.
@@ -111,23 +111,24 @@ class Search:
         self.invalid = self.made = 0
         self.leaders: dict[str, Leader] = {}
         self.rng = random.Random()
-        self._request(initial)
-        first = Proposal(initial, "initial", 0)
-        fitness = self._commit(INITIAL, None, first)
-        member = Member(INITIAL, initial.genome, fitness)
-        self.population = Population(member, settings.population)
+        self.initial = initial
 
     def run(self) -> SearchResult:
-        """Make and commit all proposals."""
+        """Commit the initial program, then make and commit all proposals."""
         settings = self.settings
+        self._request(self.initial)
+        fitness = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
+        population = Population(
+            Member(INITIAL, self.initial.genome, fitness), settings.population
+        )
         parents: deque[int] = deque()
         for number in range(settings.programs):
             if len(self.waiting) == settings.lag:
-                self._commit_next(parents)
+                self._commit_next(population, parents)
             if settings.evaluations and len(self.submitted) >= settings.evaluations:
                 break
             self.rng.seed((settings.seed << 64) | number)
-            parent = self.population.tournament(self.rng, settings.tournament)
+            parent = population.tournament(self.rng, settings.tournament)
             mutations = MUTATIONS[settings.strategy]
             proposal = propose(parent.genome, self.rng, mutations, self.functions)
             self._request(proposal.candidate)
@@ -135,7 +136,7 @@ class Search:
             parents.append(parent.number)
             self.made += 1
         while self.waiting:
-            self._commit_next(parents)
+            self._commit_next(population, parents)
         leaders = sorted(self.leaders.values(), key=lambda one: (-one.fitness, one.number))
         return SearchResult(self.progress(), tuple(leaders))
 
@@ -158,10 +159,10 @@ class Search:
             self.engine.submit(key, candidate.program)
             self.submitted.add(key)
 
-    def _commit_next(self, parents: deque[int]) -> None:
+    def _commit_next(self, population: Population, parents: deque[int]) -> None:
         number, proposal = self.waiting.popleft()
         fitness = self._commit(number, parents.popleft(), proposal)
-        self.population.add(Member(number, proposal.candidate.genome, fitness))
+        population.add(Member(number, proposal.candidate.genome, fitness))
 
     def _commit(self, number: int, parent: int | None, proposal: Proposal) -> float:
         candidate = proposal.candidate

@@ -1,7 +1,6 @@
 """A whole run: search, the tuned baseline at equal evaluations, re-scoring, and the run folder."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +13,7 @@ from optdsl.evolve.genome import from_program
 from optdsl.evolve.proposals import Candidate, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, choose, report
 from optdsl.evolve.store import Ancestor, Commit, Store
+from optdsl.files import write_text
 from optdsl.ir import Program, print_program
 from optdsl.ops import FunctionSet, functions
 from optdsl.passes.fold import bind, default_values
@@ -29,6 +29,9 @@ from optdsl.tasks.task import Task
 
 SEARCH_SEEDS = (0, 1, 2)
 """Every fitness in a search is a mean over these: initial weights and batch order."""
+
+OnCommit = Callable[[str, Callable[[], Progress]], None]
+"""Called after each commit with the strategy's name and a function that gives the counts."""
 
 TUNING_PROPOSALS = 1_000_000
 """A bound that tuning never reaches: it ends with its evaluations."""
@@ -121,11 +124,11 @@ class Run:
         self.initial: Candidate = initial
         write_text(folder / "config.toml", to_toml(asdict(config)))
 
-    def run(self, on_commit: Callable[[str, Progress], None]) -> Summary:
+    def run(self, on_commit: OnCommit) -> Summary:
         """Search, tune, re-score, write `best.opt`.
 
         Args:
-            on_commit: called after each commit with the stage's name and the counts so far.
+            on_commit: see `OnCommit`.
         """
         began = time.monotonic()
         config = self.config
@@ -165,11 +168,11 @@ class Run:
         return summary
 
     def _search(
-        self, settings: SearchSettings, store: Store, on_commit: Callable[[str, Progress], None]
+        self, settings: SearchSettings, store: Store, on_commit: OnCommit
     ) -> SearchResult:
         def committed(commit: Commit) -> None:
             store.commit(commit)
-            on_commit(settings.strategy, search.progress())
+            on_commit(settings.strategy, search.progress)
 
         judge = self._judge(SEARCH_SEEDS)
         engine = SerialEngine(lambda program: judge(program).fitness)
@@ -241,13 +244,6 @@ def _gains(lineage: list[Ancestor]) -> list[Ancestor]:
         if not gains or ancestor.fitness > gains[-1].fitness:
             gains.append(ancestor)
     return gains
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def to_toml(values: dict[str, object]) -> str:

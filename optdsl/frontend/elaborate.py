@@ -46,7 +46,7 @@ class Trace:
     operations: set[int] = field(default_factory=set[int])
     """Positions of the operations that it made."""
     reads: set[int] = field(default_factory=set[int])
-    """Positions, among the traces, of the statements whose variables it read."""
+    """Positions in `Elaborated.statements` of those whose variables it read."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,10 @@ class Elaborated:
 
     program: Program | None
     diagnostics: tuple[Diagnostic, ...]
-    traces: tuple[Trace, ...] = ()
-    """One for each assignment of `train`, in order; the last is the `return`."""
+    statements: tuple[Trace, ...] = ()
+    """One for each assignment of `train`, in order."""
+    returned: tuple[Trace, ...] = ()
+    """One for each value that `train` returns."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Helper:
 
 @dataclass(frozen=True)
 class Binding:
-    """What a variable holds, and the statement (a trace's position) that assigned it."""
+    """What a variable holds, and the position of the statement of `train` that assigned it."""
 
     value: Value
     statement: int | None = None
@@ -95,9 +97,10 @@ class Elaborator:
         self.statements = 0
         self.calls: list[tuple[ast.Function, Span]] = []
         self.called: set[int] = set()
-        self.traces: list[Trace] = []
-        self.trace_of: dict[int, int] = {}
-        self.current: int | None = None
+        self.traces: dict[int, tuple[int, Trace]] = {}
+        self.returned: list[Trace] = []
+        self.statement: int | None = None
+        self.trace: Trace | None = None
 
     def train(self, function: ast.Function, doc: str) -> Program | None:
         """Elaborate the entry; None where there were errors."""
@@ -141,8 +144,7 @@ class Elaborator:
         *statements, last = function.body
         self._statements(statements, scope)
         if isinstance(last, ast.Return):
-            self._begin(last)
-            return [self._expression(value, scope) for value in last.values]
+            return self._returned(last, scope)
         self._statements([last], scope)
         if not isinstance(last, ast.Broken) and not self._has_return(function.body):
             name = function.name
@@ -179,11 +181,18 @@ class Elaborator:
         self._count(statement.span)
         if self.calls:
             return
-        key = id(statement)
-        if key not in self.trace_of:
-            self.trace_of[key] = len(self.traces)
-            self.traces.append(Trace(statement.span.line))
-        self.current = self.trace_of[key]
+        new = (len(self.traces), Trace(statement.span.line))
+        self.statement, self.trace = self.traces.setdefault(id(statement), new)
+
+    def _returned(self, statement: ast.Return, scope: Scope) -> list[Value]:
+        self._count(statement.span)
+        values: list[Value] = []
+        for value in statement.values:
+            if not self.calls:
+                self.trace = Trace(statement.span.line)
+                self.returned.append(self.trace)
+            values.append(self._expression(value, scope))
+        return values
 
     def _count(self, span: Span) -> None:
         """Count a statement or an operation against the limit."""
@@ -209,7 +218,7 @@ class Elaborator:
         else:
             values = self._unpacked(statement, scope)
         for target, value in zip(targets, values, strict=True):
-            scope[target.text] = Binding(value, self.current, target.span)
+            scope[target.text] = Binding(value, self.statement, target.span)
 
     def _unpacked(self, statement: ast.Assign, scope: Scope) -> list[Value]:
         """The values of `a, b = helper(...)`."""
@@ -282,8 +291,8 @@ class Elaborator:
     def _read(self, node: ast.Name, scope: Scope) -> Value:
         binding = scope.get(node.text)
         if binding is not None:
-            if self.current is not None and not self.calls and binding.statement is not None:
-                self.traces[self.current].reads.add(binding.statement)
+            if self.trace is not None and not self.calls and binding.statement is not None:
+                self.trace.reads.add(binding.statement)
             return binding.value
         near = nearest(node.text, scope)
         if node.text in CALLABLE or node.text in self.helpers:
@@ -367,8 +376,8 @@ class Elaborator:
             return None
         value = self.builder.add(op, args)
         self.kinds.append(kind)
-        if self.current is not None:
-            self.traces[self.current].operations.add(value - len(self.builder.inputs))
+        if self.trace is not None:
+            self.trace.operations.add(value - len(self.builder.inputs))
         return value
 
     def _kind(self, value: int | float) -> Kind:

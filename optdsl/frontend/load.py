@@ -1,6 +1,6 @@
 """From a text to a checked program: parsing, imports, elaboration.
 
-    elaborate(find_source("lion")) -> Elaborated(program, diagnostics, traces)
+    elaborate(find_source("lion")) -> Elaborated(program, diagnostics, ...)
 """
 
 from pathlib import Path
@@ -52,7 +52,8 @@ def elaborate(source: Source) -> Elaborated:
     diagnostics.sort(key=lambda d: (d.span.line, d.span.column))
     if any(diagnostic.is_error for diagnostic in diagnostics):
         program = None
-    return Elaborated(program, tuple(diagnostics), tuple(elaborator.traces))
+    statements = tuple(trace for _, trace in elaborator.traces.values())
+    return Elaborated(program, tuple(diagnostics), statements, tuple(elaborator.returned))
 
 
 def _helpers(

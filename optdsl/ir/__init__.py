@@ -1,7 +1,7 @@
 """The intermediate representation: programs in SSA form that print as legal `.opt` text."""
 
 from optdsl.ir.builder import Builder
-from optdsl.ir.printer import annotation_text, operand_text, print_program
+from optdsl.ir.printer import annotation_text, operand_text, print_operation, print_program
 from optdsl.ir.program import INPUT_KINDS, Input, Operation, Program, Role
 from optdsl.ir.rewrite import keep, rewrite
 from optdsl.ir.verify import VerificationError, verify
@@ -17,6 +17,7 @@ __all__ = [
     "annotation_text",
     "keep",
     "operand_text",
+    "print_operation",
     "print_program",
     "rewrite",
     "verify",

@@ -9,12 +9,18 @@ def print_program(program: Program) -> str:
     lines = [f'"""{program.doc}"""', ""] if program.doc else []
     parameters = ", ".join(_parameter(entry) for entry in program.inputs)
     lines.append(f"def train({parameters}):")
-    for operation in program.operations:
-        args = [operand_text(program, arg) for arg in operation.args]
-        lines.append(f"    {operation.name} = {operation.op.written(*args)}")
+    positions = range(len(program.operations))
+    lines += [f"    {print_operation(program, position)}" for position in positions]
     outputs = ", ".join(operand_text(program, output) for output in program.outputs)
     lines.append(f"    return {outputs}")
     return "\n".join(lines) + "\n"
+
+
+def print_operation(program: Program, position: int) -> str:
+    """One statement."""
+    operation = program.operations[position]
+    args = [operand_text(program, arg) for arg in operation.args]
+    return f"{operation.name} = {operation.op.written(*args)}"
 
 
 def operand_text(program: Program, operand: int) -> str:

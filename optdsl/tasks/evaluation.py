@@ -25,8 +25,9 @@ from optdsl.backends.register_machine import (
     program_arrays,
     run_program,
 )
-from optdsl.ir import Program
+from optdsl.ir import Program, Role
 from optdsl.passes.fold import default_values
+from optdsl.passes.live import live_values
 from optdsl.passes.pipeline import prepare
 from optdsl.tasks.task import TEST, VALIDATION, Task
 
@@ -212,3 +213,18 @@ def _scores(validation: Any, test: Any) -> Scores:
         return tuple(number if math.isfinite(number) else FAILED for number in numbers)
 
     return Scores(clean(validation), clean(test))
+
+
+def default_learning_rate(program: Program, task: Task) -> float:
+    """The peak learning rate where the user gives none.
+
+    1 for a program that multiplies `lr` by a constant of its own, as the paper's programs do
+    (`lr = lr * 0.001`), else the task's.
+    """
+    live = live_values(program)
+    rates = set(program.with_role(Role.LEARNING_RATE))
+    for value, operation in enumerate(program.operations, start=len(program.inputs)):
+        is_factor = operation.op.name == "*" and live[value]
+        if is_factor and rates & set(operation.args) and min(operation.args) < 0:
+            return 1.0
+    return task.learning_rate

@@ -1,0 +1,89 @@
+"""Everything that is known about a program without training with it."""
+
+from dataclasses import asdict, dataclass
+
+from optdsl.backends.fingerprint import behavioural_hash
+from optdsl.frontend import Elaborated
+from optdsl.ir import Role
+from optdsl.ops import Kind
+from optdsl.passes.canonical import canonical_hash
+from optdsl.passes.hashing import structural_hash
+from optdsl.passes.live import live_values
+from optdsl.passes.statements import live_statements
+
+ITEM_SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
+WEIGHT_DTYPE = "float32"
+"""What the sheet supposes weights to be."""
+
+
+@dataclass(frozen=True)
+class StateVariable:
+    """A state variable; `dtype` is that for float32 weights."""
+
+    name: str
+    kind: str
+    dtype: str
+    live: bool
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """A hyperparameter; it is live if the update depends on it."""
+
+    name: str
+    default: float
+    live: bool
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The static facts; field names are those of `inspect --json`."""
+
+    statements: int
+    """Assignments in `train`."""
+    live_statements: int
+    dead_lines: list[int]
+    """The lines of those that the update does not depend on."""
+    states: list[StateVariable]
+    hyperparameters: list[Hyperparameter]
+    hash: dict[str, str]
+    state_bytes_per_weight: float
+    """Of the live state, for float32 weights; single numbers are not counted."""
+
+    def to_json(self) -> dict[str, object]:
+        """The object that `inspect --json` prints."""
+        return asdict(self)
+
+
+def static_sheet(elaborated: Elaborated) -> Sheet:
+    """The sheet of a program without errors."""
+    program = elaborated.program
+    assert program is not None
+    live = live_values(program)
+    alive = live_statements(elaborated)
+    lines = [trace.line for trace in elaborated.statements]
+    inputs = list(enumerate(program.inputs))
+    states = [
+        StateVariable(e.name, str(e.kind), e.dtype or WEIGHT_DTYPE, bool(live[i]))
+        for i, e in inputs
+        if e.role is Role.STATE
+    ]
+    return Sheet(
+        statements=len(alive),
+        live_statements=sum(alive),
+        dead_lines=[line for line, is_live in zip(lines, alive, strict=True) if not is_live],
+        states=states,
+        hyperparameters=[
+            Hyperparameter(e.name, e.default, bool(live[i]))
+            for i, e in inputs
+            if e.default is not None
+        ],
+        hash={
+            "structural": structural_hash(program),
+            "canonical": canonical_hash(program),
+            "behavioural": behavioural_hash(program),
+        },
+        state_bytes_per_weight=float(
+            sum(ITEM_SIZES[s.dtype] for s in states if s.live and s.kind == str(Kind.ARRAY))
+        ),
+    )

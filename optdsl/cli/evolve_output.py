@@ -1,0 +1,124 @@
+"""What `optdsl evolve` shows: a progress line while it searches, a table at the end."""
+
+import math
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from optdsl.evolve.driver import Progress
+from optdsl.evolve.rescore import REPORT_SEEDS, Report
+from optdsl.evolve.run import Summary
+from optdsl.ir import print_program
+
+CONSOLE = Console(stderr=True, highlight=False)
+
+DRAW_INTERVAL = 0.2
+"""Seconds between redrawings on a terminal."""
+
+PLAIN_INTERVAL = 10.0
+"""Seconds between lines where stderr is no terminal."""
+
+
+class ProgressLine:
+    """Redraws one line on a terminal; elsewhere prints a line now and then."""
+
+    def __init__(self, programs: int, clock: Callable[[], float]) -> None:
+        """`programs` is how many the search will make."""
+        self.programs = programs
+        self.clock = clock
+        self.stage = ""
+        self.evaluations = self.goal = 0
+        self.began = self.drawn = clock()
+        self.live = Live(console=CONSOLE, transient=True, refresh_per_second=5)
+
+    def __enter__(self) -> "ProgressLine":
+        """Begin to draw."""
+        if CONSOLE.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove the line."""
+        if CONSOLE.is_terminal:
+            self.live.stop()
+
+    def update(self, stage: str, counts: Callable[[], Progress]) -> None:
+        """Called after each commit; cheap unless it draws."""
+        now = self.clock()
+        if stage != self.stage:
+            self.goal = self.evaluations if stage == "tune" else 0
+            self.stage, self.began = stage, now
+        if now - self.drawn < (DRAW_INTERVAL if CONSOLE.is_terminal else PLAIN_INTERVAL):
+            return
+        self.drawn, progress = now, counts()
+        line = self._line(progress, now)
+        if CONSOLE.is_terminal:
+            self.live.update(Text(line))
+        else:
+            CONSOLE.print(line, soft_wrap=True)
+
+    def _line(self, progress: Progress, now: float) -> str:
+        self.evaluations, elapsed = progress.evaluations, now - self.began
+        if self.goal:
+            done = progress.evaluations / self.goal
+        else:
+            done = progress.programs / self.programs
+        left = elapsed / done * (1 - min(done, 1.0)) if done > 0 else math.nan
+        remaining = "" if math.isnan(left) else f", {left:.0f} s left"
+        return (
+            f"{self.stage} {min(done, 1.0):4.0%}: {progress.programs} programs, "
+            f"{progress.evaluations} evaluated, best {progress.best:.4f}, "
+            f"{progress.hit_rate:.0%} from cache, {progress.redundant_fraction:.0%} redundant"
+            f"{remaining}"
+        )
+
+
+def show_summary(summary: Summary) -> None:
+    """The winner beside the initial program as started, and with its constants tuned."""
+    progress = summary.progress
+    table = Table(title=f"Mean of {len(REPORT_SEEDS)} fresh seeds ± standard error")
+    table.add_column("program")
+    table.add_column("validation", justify="right")
+    table.add_column("held-out test", justify="right")
+    for name, report in (
+        ("as started", summary.initial),
+        ("its constants tuned", summary.tuned),
+        (f"best of {summary.config.strategy}", summary.best),
+    ):
+        table.add_row(name, *_cells(report))
+    CONSOLE.print(table)
+    CONSOLE.print(
+        f"{progress.programs} programs, {progress.evaluations} evaluated "
+        f"({progress.hit_rate:.1%} from cache), {progress.invalid} invalid, "
+        f"{progress.redundant_fraction:.0%} redundant statements, {summary.seconds:.0f} s; "
+        f"tuned with {progress.evaluations} evaluations too",
+        soft_wrap=True,
+    )
+    CONSOLE.print(_verdict(summary), soft_wrap=True)
+    CONSOLE.print()
+    CONSOLE.print(print_program(summary.best_program), markup=False, soft_wrap=True)
+    CONSOLE.print(f"written to {summary.best_file}", soft_wrap=True)
+
+
+def _verdict(summary: Summary) -> str:
+    """Whether the winner beats the tuned start by more than two standard errors, on test."""
+    gain = summary.best.test_fitness - summary.tuned.test_fitness
+    error = math.hypot(summary.best.test_error, summary.tuned.test_error)
+    if math.isnan(error) or not math.isfinite(gain):
+        return "verdict: no comparison: a program diverged on the fresh seeds"
+    difference = f"{gain:+.4f} ± {error:.4f} on the held-out test"
+    if gain > 2 * error:
+        return f"verdict: better than the tuned start: {difference}"
+    if gain < -2 * error:
+        return f"verdict: worse than the tuned start: {difference}"
+    return f"verdict: not told apart from the tuned start: {difference}"
+
+
+def _cells(report: Report) -> tuple[str, str]:
+    return (
+        f"{report.fitness:.4f} ± {report.fitness_error:.4f}",
+        f"{report.test_fitness:.4f} ± {report.test_error:.4f}",
+    )

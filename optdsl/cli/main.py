@@ -1,0 +1,83 @@
+"""`optdsl`: finds the command and runs it."""
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+import click
+
+from optdsl.diagnostics import OptError, did_you_mean, nearest
+from optdsl.cli.output import INTERRUPTED, fail, report_errors
+
+COMMANDS: dict[str, str] = {
+    "check": "Find the errors of programs.",
+    "fmt": "Format programs in the one layout.",
+    "inspect": "Show everything static about a program.",
+    "equal": "Tell whether two programs are the same.",
+    "compile": "Write a program as standalone Python source.",
+    "train": "Train a task with a program.",
+    "evolve": "Search for a better program.",
+    "functions": "List the functions of the language.",
+    "tasks": "List the built-in tasks.",
+    "stdlib": "List the programs of the standard library.",
+}
+"""Name and summary; NAME's code is `optdsl.cli.NAME:command`, imported when it is called."""
+
+
+class Commands(click.Group):
+    """Imports a command only when it is used: `check` must not wait for JAX."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"optdsl.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggest a name for an unknown one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            help = did_you_mean(nearest(args[0], COMMANDS))
+            ctx.fail(f"no command `{args[0]}`" + (f"; {help}" if help else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="optdsl")
+def cli() -> None:
+    """A language, a compiler and a search for neural-network optimizers.
+
+    FILE is a path, the name of a stdlib program such as `lion`, or `-`.
+    """
+
+
+def main() -> Any:
+    """The console script."""
+    try:
+        cli.main(prog_name="optdsl", standalone_mode=False)
+    except OptError as error:
+        sys.exit(report_errors(error.diagnostics))
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        fail("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    sys.exit(0)
