@@ -1,7 +1,7 @@
 """What `import optdsl` gives: programs from text, and what can be done with one.
 
-    program = optdsl.load("lion")
-    tx = program.optimizer(learning_rate=3e-4, weight_decay=1.0)
+program = optdsl.load("lion")
+tx = program.optimizer(learning_rate=3e-4, weight_decay=1.0)
 """
 
 from collections.abc import Callable

@@ -40,9 +40,7 @@ BLENDED = "interpolate by a constant"
 because a constant's complement is taken in double precision."""
 
 INSTRUCTIONS: tuple[OpDef, ...] = tuple(
-    op
-    for op in OPS
-    if op.args and op.over in (Over.NOTHING, Over.ARRAY, Over.TREE)
+    op for op in OPS if op.args and op.over in (Over.NOTHING, Over.ARRAY, Over.TREE)
 )
 """What the machine can do; opcode i is row i, and the one after the last is BLENDED."""
 
@@ -99,7 +97,9 @@ class _Encoder:
         self.kinds = kinds
         self.constants: dict[tuple[float, bool], int] = {}
         self.registers: dict[int, int] = {}
-        for state, register in zip(program.states, range(FIRST_STATE, FIRST_CONSTANT), strict=False):
+        for state, register in zip(
+            program.states, range(FIRST_STATE, FIRST_CONSTANT), strict=False
+        ):
             self.registers[state] = register
         for i, entry in enumerate(program.inputs):
             if entry.role in ROLE_ROWS:
@@ -149,7 +149,9 @@ class _Encoder:
         return OPCODES[op.name], operands, kind if op.over is not Over.NOTHING else Kind.SCALAR
 
     def _operand(self, value: int) -> int:
-        return self.registers[value] if value >= 0 else self._constant(self.program.constants[~value])
+        return (
+            self.registers[value] if value >= 0 else self._constant(self.program.constants[~value])
+        )
 
     def _constant(self, value: float) -> int:
         key = (value, bool(np.signbit(value)))

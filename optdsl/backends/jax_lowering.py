@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
-from optdsl.ops.kinds import last_scalar
 from optdsl.ops.expression import lower_function, sum_functions
+from optdsl.ops.kinds import last_scalar
 from optdsl.passes.shapes import (
     Leaf,
     ValueType,

@@ -25,7 +25,7 @@ NO_WEIGHTS = (
 class OptimizerState(NamedTuple):
     """The state of a compiled program: a pytree of arrays whose dtypes never change."""
 
-    count: jax.Array
+    count: Any  # pyright: ignore[reportIncompatibleMethodOverride]  (optax's name for it)
     """Steps taken so far, an int32."""
     state: dict[str, Any]
     """The live state variables by name: a tree like the weights, or a scalar."""
@@ -71,9 +71,7 @@ def _transformation(
     constants = {k: float(v) for k, v in hyperparameters.items() if _is_constant(v)}
     prepared = prepare(program, constants)
     traced = {k: v for k, v in hyperparameters.items() if k not in constants}
-    reads_weights = bool(
-        [i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]]
-    )
+    reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
@@ -81,7 +79,7 @@ def _transformation(
         return OptimizerState(jnp.zeros((), jnp.int32), _unflatten(state, structure))
 
     def update_fn(
-        updates: Any, state: OptimizerState, params: Any = None, **extra_args: Any
+        updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, OptimizerState]:
         del extra_args
         if params is None and reads_weights:

@@ -15,7 +15,14 @@ from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.fold import bind, default_values, fold_constants
 from optdsl.passes.live import remove_dead_state
-from optdsl.passes.shapes import Leaf, ValueType, block_shape, infer_leaves, matrix_shape, scalar_dtype
+from optdsl.passes.shapes import (
+    Leaf,
+    ValueType,
+    block_shape,
+    infer_leaves,
+    matrix_shape,
+    scalar_dtype,
+)
 
 Array = Any
 Blocks = list[Array]
@@ -89,9 +96,7 @@ def reference_step(
             args = [operand(arg) for arg in operation.args]
             results.append(_apply(operation.op, args, types[i], shapes, scalar))
     outputs = [operand(output) for output in program.outputs]
-    update = [
-        np.asarray(block, g.dtype) for block, g in zip(outputs[0][0], gradients, strict=True)
-    ]
+    update = [np.asarray(block, g.dtype) for block, g in zip(outputs[0][0], gradients, strict=True)]
     new: dict[str, Blocks] = {}
     for index, (value, kind) in zip(program.states, outputs[1:], strict=True):
         declared = types[index]

@@ -14,7 +14,9 @@ from optdsl.passes.compare import LEVELS, Comparison, compare
 @click.command("equal")
 @click.argument("a", metavar="A")
 @click.argument("b", metavar="B")
-@click.option("--ignore-constants", is_flag=True, help="All constants and hyperparameters are equal.")
+@click.option(
+    "--ignore-constants", is_flag=True, help="All constants and hyperparameters are equal."
+)
 @click.option("--level", type=click.Choice(LEVELS), default="structural", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def command(a: str, b: str, ignore_constants: bool, level: str, as_json: bool) -> None:

@@ -62,10 +62,8 @@ class ProgressLine:
 
     def _line(self, progress: Progress, now: float) -> str:
         self.evaluations, elapsed = progress.evaluations, now - self.began
-        if self.goal:
-            done = progress.evaluations / self.goal
-        else:
-            done = progress.programs / self.programs
+        wanted = self.goal or self.programs
+        done = (progress.evaluations if self.goal else progress.programs) / wanted
         left = elapsed / done * (1 - min(done, 1.0)) if done > 0 else math.nan
         remaining = "" if math.isnan(left) else f", {left:.0f} s left"
         return (

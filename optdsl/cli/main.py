@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from optdsl.diagnostics import OptError, did_you_mean, nearest
 from optdsl.cli.output import INTERRUPTED, fail, report_errors
+from optdsl.diagnostics import OptError, did_you_mean, nearest
 
 COMMANDS: dict[str, str] = {
     "check": "Find the errors of programs.",

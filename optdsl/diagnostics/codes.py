@@ -21,7 +21,7 @@ CODES: dict[str, Code] = {
     ),
     "E002": Code(
         "the file is too large",
-        "A `.opt` file may hold at most 256 KiB. Optimizers are short: ten lines, not ten thousand.",
+        "A `.opt` file may hold at most 256 KiB. Optimizers are short: ten lines.",
     ),
     "E003": Code(
         "the text is not valid UTF-8, or has characters that can't be shown safely",
@@ -48,8 +48,8 @@ CODES: dict[str, Code] = {
     "E007": Code(
         "not part of the language",
         "The language is a small part of Python: no `if`, `while`, `class`, attributes, indexing\n"
-        "or strings. Use `where(a < b, x, y)` to choose between values, and helper `def`s to share\n"
-        "code.",
+        "or strings. Use `where(a < b, x, y)` to choose between values, and helper `def`s to\n"
+        "share code.",
     ),
     "E008": Code(
         "a number out of range",
@@ -101,8 +101,8 @@ CODES: dict[str, Code] = {
     ),
     "E205": Code(
         "a helper's result",
-        "A helper that returns several values is called as `a, b = helper(...)`, with as many names\n"
-        "as it returns values; one used inside an expression returns exactly one.",
+        "A helper that returns several values is called as `a, b = helper(...)`, with as many\n"
+        "names as it returns values; one used inside an expression returns exactly one.",
     ),
     # E3xx: train, its parameters and what it returns
     "E301": Code(
@@ -111,8 +111,8 @@ CODES: dict[str, Code] = {
     ),
     "E302": Code(
         "the update must be an array",
-        "The first value that `train` returns is subtracted from the weights (`w = w - update`), so\n"
-        "it must hold a number for each weight. Scalars are not cast up here: an update that does\n"
+        "The first value that `train` returns is subtracted from the weights (`w = w - update`),\n"
+        "so it must hold a number for each weight. Scalars are not cast up here: an update that does\n"
         "not depend on the weight is almost always a mistake; write `0 * w + x` if it is not.",
     ),
     "E303": Code(
@@ -123,8 +123,8 @@ CODES: dict[str, Code] = {
     ),
     "E304": Code(
         "a state variable's new value has another kind",
-        "A state variable keeps its kind from step to step: an array unless it is annotated, as in\n"
-        "`c: scalar` or `c: per_array`. Its new value is cast upward, never down.",
+        "A state variable keeps its kind from step to step: an array unless it is annotated, as\n"
+        "in `c: scalar` or `c: per_array`. Its new value is cast upward, never down.",
     ),
     "E305": Code(
         "an unknown annotation",
@@ -147,7 +147,7 @@ CODES: dict[str, Code] = {
     # E4xx: limits
     "E401": Code(
         "a loop's bound",
-        "`for i in range(N):` is unrolled, so N is a whole number written as such, from 0 to 10000.",
+        "`for i in range(N):` is unrolled, so N is a whole number written as such, at most 10000.",
     ),
     "E402": Code(
         "the program is too long",

@@ -72,4 +72,6 @@ def _width(char: str) -> int:
 def _visible(text: str) -> str:
     """Tabs as a space; control, format and surrogate characters as `?`."""
     text = text.replace("\t", " ")
-    return "".join("?" if unicodedata.category(char) in ("Cc", "Cf", "Cs") else char for char in text)
+    return "".join(
+        "?" if unicodedata.category(char) in ("Cc", "Cf", "Cs") else char for char in text
+    )

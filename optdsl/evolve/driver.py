@@ -118,14 +118,12 @@ class Search:
         settings = self.settings
         self._request(self.initial)
         fitness = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
-        population = Population(
-            Member(INITIAL, self.initial.genome, fitness), settings.population
-        )
+        population = Population(Member(INITIAL, self.initial.genome, fitness), settings.population)
         parents: deque[int] = deque()
         for number in range(settings.programs):
             if len(self.waiting) == settings.lag:
                 self._commit_next(population, parents)
-            if settings.evaluations and len(self.submitted) >= settings.evaluations:
+            if settings.evaluations is not None and len(self.submitted) > settings.evaluations:
                 break
             self.rng.seed((settings.seed << 64) | number)
             parent = population.tournament(self.rng, settings.tournament)
@@ -146,7 +144,7 @@ class Search:
         live = sum(live for _, live in self.recent)
         return Progress(
             programs=self.made,
-            evaluations=len(self.submitted),
+            evaluations=max(len(self.submitted) - 1, 0),  # the initial program is no proposal
             invalid=self.invalid,
             best=max((leader.fitness for leader in self.leaders.values()), default=float("-inf")),
             redundant_fraction=1 - live / statements if statements else 0.0,

@@ -1,4 +1,4 @@
-"""The paper's mutations (section 2.1): insert, delete, modify one argument; constants only, to tune.
+"""The paper's mutations (section 2.1): insert, delete, modify; and scaling constants, to tune.
 
 Each is a pure function of a genome and a random number generator, and may give an invalid genome:
 `proposals.py` repeats until one is valid.

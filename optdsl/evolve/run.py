@@ -167,9 +167,7 @@ class Run:
         write_text(summary.best_file, best_text(summary, lineage))
         return summary
 
-    def _search(
-        self, settings: SearchSettings, store: Store, on_commit: OnCommit
-    ) -> SearchResult:
+    def _search(self, settings: SearchSettings, store: Store, on_commit: OnCommit) -> SearchResult:
         def committed(commit: Commit) -> None:
             store.commit(commit)
             on_commit(settings.strategy, search.progress)
@@ -250,5 +248,3 @@ def to_toml(values: dict[str, object]) -> str:
     """A flat table; JSON's strings, numbers and booleans are TOML's too."""
     rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join(rows) + "\n"
-
-

@@ -1,6 +1,6 @@
 """From a text to a checked program: parsing, imports, elaboration.
 
-    elaborate(find_source("lion")) -> Elaborated(program, diagnostics, ...)
+elaborate(find_source("lion")) -> Elaborated(program, diagnostics, ...)
 """
 
 from pathlib import Path

@@ -5,6 +5,7 @@ import math
 from optdsl.ir.program import INPUT_KINDS, Program, Role
 from optdsl.ops import Kind, Mismatch, castable
 
+
 class VerificationError(AssertionError):
     """A program that breaks an invariant."""
 

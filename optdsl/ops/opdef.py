@@ -68,7 +68,7 @@ class OpDef:
     """The result as a Python expression; `{x}` is argument x, `{s0}` the first sum, `{n}` how many
     numbers were added, `xp` the array module (`jax.numpy`)."""
     ref: Callable[..., Any]
-    """The same in NumPy, independently: takes blocks (or, over TREE, flat vectors of all numbers)."""
+    """The same in NumPy, independently: takes blocks, or, over TREE, vectors of all numbers."""
     doc: str
     """One sentence for the language reference."""
     rule: Rule = broadcast

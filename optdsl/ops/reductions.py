@@ -9,7 +9,6 @@ from optdsl.ops.kinds import last_scalar, reduce_all, reduce_each
 from optdsl.ops.opdef import OpDef, Over
 
 
-
 def _norm(x: Any) -> Any:
     return np.sqrt(np.vdot(x, x))
 

@@ -49,5 +49,3 @@ def evaluate(op: OpDef, args: list[float]) -> float | None:
     with np.errstate(all="ignore"):
         result = float(op.ref(*(np.float64(arg) for arg in args)))
     return result if math.isfinite(result) else None
-
-

@@ -200,9 +200,7 @@ def _refine(
     classes = len(set(labels.values()))
     while classes < len(states):
         digest = run(labels)
-        finer = {
-            state: combine(labels[state], digest(new_value[state])) for state in states
-        }
+        finer = {state: combine(labels[state], digest(new_value[state])) for state in states}
         if len(set(finer.values())) == classes:
             break
         labels, classes = finer, len(set(finer.values()))

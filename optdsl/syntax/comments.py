@@ -76,8 +76,10 @@ class _Attacher:
         body: list[ast.Statement] = []
         ends = [statement.span.line for statement in node.body[1:]]
         for statement, end in zip(node.body, [*ends, before], strict=True):
-            is_loop = isinstance(statement, ast.ForLoop)
-            body.append(self.block(statement, end) if is_loop else self.simple(statement))
+            if isinstance(statement, ast.ForLoop):
+                body.append(self.block(statement, end))
+            else:
+                body.append(self.simple(statement))
         end_comments = self.take(before, column=node.span.column + 1)
         return replace(node, body=tuple(body), comments=comments, end_comments=end_comments)
 
@@ -88,9 +90,7 @@ class _Attacher:
         beside = self.take(node.span.end_line + 1, alone=False)
         return replace(node, comments=self.comments(node.span.line, above + inner, beside))
 
-    def comments(
-        self, line: int, above: tuple[str, ...], beside: tuple[str, ...]
-    ) -> ast.Comments:
+    def comments(self, line: int, above: tuple[str, ...], beside: tuple[str, ...]) -> ast.Comments:
         first = line - 1
         while first > 0 and self.lines[first - 1].lstrip().startswith("#"):
             first -= 1

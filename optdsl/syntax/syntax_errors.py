@@ -95,7 +95,10 @@ def unexpected_token(token: Token, expected: Set[str], layout: Layout) -> Syntax
             message = f"expected {wanted}, found {_name(token)}"
             return SyntaxFault(Diagnostic("E006", message, span, help=help), layout.line)
     diagnostic = Diagnostic(
-        "E006", f"{_name(token)} can't stand here", span, help="see docs/language.md for the grammar"
+        "E006",
+        f"{_name(token)} can't stand here",
+        span,
+        help="see docs/language.md for the grammar",
     )
     return SyntaxFault(diagnostic, layout.line)
 
