@@ -112,8 +112,8 @@ CODES: dict[str, Code] = {
     "E302": Code(
         "the update must be an array",
         "The first value that `train` returns is subtracted from the weights (`w = w - update`),\n"
-        "so it must hold a number for each weight. Scalars are not cast up here: an update that does\n"
-        "not depend on the weight is almost always a mistake; write `0 * w + x` if it is not.",
+        "so it must hold a number for each weight. Scalars are not cast up here: an update that\n"
+        "is the same for all weights is almost always a mistake; write `0 * w + x` if it is not.",
     ),
     "E303": Code(
         "the number of values returned",

@@ -5,12 +5,20 @@ and an expression with a part that has no value is silently without one too.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optdsl.diagnostics import Diagnostic, Label, Span, did_you_mean, nearest
+from optdsl.frontend.messages import (
+    duplicates,
+    helper_annotations,
+    kind_mismatch,
+    names,
+    wrong_count,
+    wrong_outputs,
+)
 from optdsl.frontend.roles import inputs_of
 from optdsl.ir import Builder, Input, Program, Role
-from optdsl.ops import BY_NAME, CALLABLE, Kind, Mismatch, an, castable
+from optdsl.ops import BY_NAME, CALLABLE, Kind, Mismatch
 from optdsl.syntax import ast
 
 MAX_STATEMENTS = 10_000
@@ -34,8 +42,6 @@ COMPARISON_ROWS: dict[str, tuple[str, tuple[int, ...]]] = {
 
 OPERATOR_ROWS = {"**": "power"}
 """Operators that are not called in the table as they are written."""
-
-ORDINALS = ("first", "second", "third", "fourth")
 
 
 @dataclass
@@ -106,7 +112,7 @@ class Elaborator:
         """Elaborate the entry; None where there were errors."""
         inputs, errors = inputs_of(function)
         self.diagnostics += errors
-        self._no_duplicates(function)
+        self.diagnostics += duplicates(function)
         self.builder = Builder(inputs)
         self.kinds = [entry.kind for entry in inputs]
         scope: Scope = {entry.name: Binding(i) for i, entry in enumerate(inputs)}
@@ -116,16 +122,16 @@ class Elaborator:
             return None
         if values is None:
             return None
-        outputs = self._check_outputs(function, inputs, values)
+        outputs = self._check_outputs(function.body[-1], inputs, values)
         if outputs is None or self.diagnostics:
             return None
         return self.builder.finish(outputs, doc)
 
-    def uncalled(self, helper: Helper) -> None:
-        """Look for errors in a helper that nothing called, without knowing its arguments."""
+    def check_helper(self, helper: Helper) -> None:
+        """Look for errors in a helper's parameters, and in its body if nothing called it."""
+        self.diagnostics += [*duplicates(helper.function), *helper_annotations(helper.function)]
         if id(helper.function) in self.called or self.statements > MAX_STATEMENTS:
             return
-        self._no_duplicates(helper.function)
         scope: Scope = {p.name.text: Binding(None) for p in helper.function.parameters}
         self.calls.append((helper.function, helper.function.name.span))
         outer, self.helpers = self.helpers, helper.scope
@@ -336,13 +342,13 @@ class Elaborator:
         if op is None:
             return None
         if len(values) != len(op.args):
-            self._wrong_count(node, name, op.args)
+            self._report(wrong_count(node, op.args))
             return None
         return self._operation(op.name, values, node.args, node.span)
 
     def _where(self, node: ast.Call, scope: Scope) -> Value:
         if len(node.args) != 3:
-            self._wrong_count(node, "where", ("a < b", "x", "y"))
+            self._report(wrong_count(node, ("a < b", "x", "y")))
             return None
         condition, *branches = node.args
         if not isinstance(condition, ast.Binary) or condition.operator not in COMPARISON_ROWS:
@@ -372,7 +378,7 @@ class Elaborator:
         kinds = tuple(self._kind(arg) for arg in args)
         kind = op.kind(kinds)
         if isinstance(kind, Mismatch):
-            self._kind_error(name, kind, kinds[kind.argument], nodes)
+            self._report(kind_mismatch(name, kind, kinds[kind.argument], nodes))
             return None
         value = self.builder.add(op, args)
         self.kinds.append(kind)
@@ -382,30 +388,6 @@ class Elaborator:
 
     def _kind(self, value: int | float) -> Kind:
         return self.kinds[value] if isinstance(value, int) else Kind.SCALAR
-
-    def _kind_error(
-        self, name: str, mismatch: Mismatch, kind: Kind, nodes: Sequence[ast.Expression]
-    ) -> None:
-        ordinal = ORDINALS[mismatch.argument]
-        node = nodes[mismatch.argument]
-        what = f"`{node.text}` is" if isinstance(node, ast.Name) else "this is"
-        meaning = {
-            Kind.ARRAY: ": one number for each weight",
-            Kind.PER_ARRAY: ": one number for each weight array",
-        }.get(kind, "")
-        if mismatch.wanted == "a scalar":
-            help, code = "reduce it first, as in `mean(...)` or `global_norm(...)`", "E204"
-        else:
-            help, code = "see the kinds in docs/language.md", "E203"
-        if name == "interpolate" and kind == Kind.ARRAY:
-            help = "reduce it first, as in `mean(v)`, or write `x + a * (y - x)`"
-        self._error(
-            code,
-            f"the {ordinal} argument of `{name}` must be {mismatch.wanted}",
-            node.span,
-            f"{what} {an(kind)}{meaning}",
-            help=help,
-        )
 
     # Helpers
 
@@ -429,9 +411,9 @@ class Elaborator:
         function, name = helper.function, node.function.text
         values = [self._expression(arg, scope) for arg in node.args]
         parameters = function.parameters
-        required = sum(parameter.default is None for parameter in parameters)
+        required = max((i for i, p in enumerate(parameters, 1) if p.default is None), default=0)
         if not required <= len(values) <= len(parameters):
-            self._wrong_count(node, name, tuple(p.name.text for p in parameters), required)
+            self._report(wrong_count(node, names(parameters), required))
             return None
         recursive = any(active is function for active, _ in self.calls)
         if recursive or len(self.calls) >= MAX_INLINING:
@@ -458,65 +440,16 @@ class Elaborator:
     # Checks
 
     def _check_outputs(
-        self, function: ast.Function, inputs: tuple[Input, ...], values: list[Value]
+        self, returned: ast.Statement, inputs: tuple[Input, ...], values: list[Value]
     ) -> list[int | float] | None:
         """The outputs, if their number and kinds are right."""
-        returned = function.body[-1]
         assert isinstance(returned, ast.Return)
         states = [entry for entry in inputs if entry.role is Role.STATE]
-        if len(values) != 1 + len(states):
-            names = ", ".join(["update", *(state.name for state in states)])
-            these = f"{len(values)} value{'s' if len(values) > 1 else ''}"
-            self._error(
-                "E303",
-                f"`train` returns {these}; it must return {1 + len(states)}",
-                returned.span,
-                note="the update, then each state variable's new value in the parameters' order",
-                help=f"write `return {names}`",
-            )
-            return None
-        update, node = values[0], returned.values[0]
-        if update is not None and self._kind(update) != Kind.ARRAY:
-            kind = self._kind(update)
-            self._error(
-                "E302",
-                "the update must be an array",
-                node.span,
-                f"this is {an(kind)}",
-                help="return a number for each weight, such as a multiple of the gradient",
-            )
-        for state, value, node in zip(states, values[1:], returned.values[1:], strict=True):
-            if value is not None and not castable(self._kind(value), state.kind):
-                self._error(
-                    "E304",
-                    f"`{state.name}` is {an(state.kind)} and can't become {an(self._kind(value))}",
-                    node.span,
-                    help=f"annotate it in the parameters: `{state.name}: {self._kind(value)}`",
-                )
+        kinds = [None if value is None else self._kind(value) for value in values]
+        for diagnostic in wrong_outputs(returned, states, kinds):
+            self._report(diagnostic)
         known = [value for value in values if value is not None]
         return known if len(known) == len(values) else None
-
-    def _no_duplicates(self, function: ast.Function) -> None:
-        seen: dict[str, Span] = {}
-        for parameter in function.parameters:
-            name, span = parameter.name.text, parameter.name.span
-            if name in seen:
-                related = (Label(seen[name], "first declared here"),)
-                message = f"the parameter `{name}` is declared twice"
-                self._error("E103", message, span, related=related, help="rename one of them")
-            seen.setdefault(name, span)
-
-    def _wrong_count(
-        self, node: ast.Call, name: str, args: tuple[str, ...], required: int | None = None
-    ) -> None:
-        wanted = f"{len(args)}" if required in (None, len(args)) else f"{required} to {len(args)}"
-        plural = "" if wanted == "1" else "s"
-        self._error(
-            "E201",
-            f"`{name}` takes {wanted} argument{plural}, not {len(node.args)}",
-            node.span,
-            help=f"write `{name}({', '.join(args)})`",
-        )
 
     def _error(
         self,
@@ -528,9 +461,13 @@ class Elaborator:
         note: str = "",
         help: str = "",
     ) -> None:
+        self._report(Diagnostic(code, message, span, label, related, note, help))
+
+    def _report(self, found: Diagnostic) -> None:
         """Report once for each place, however often a helper or a loop's body is gone through."""
-        if any(known.code == code and known.span == span for known in self.diagnostics):
+        if any(known.code == found.code and known.span == found.span for known in self.diagnostics):
             return
         if self.calls and self.calls[-1][1] != self.calls[-1][0].name.span:
-            related = (*related, Label(self.calls[-1][1], "in this call"))
-        self.diagnostics.append(Diagnostic(code, message, span, label, related, note, help))
+            label = Label(self.calls[-1][1], "in this call")
+            found = replace(found, related=(*found.related, label))
+        self.diagnostics.append(found)

@@ -47,7 +47,7 @@ def elaborate(source: Source) -> Elaborated:
         diagnostics.append(_no_entry(source, parsed.file))
     for function in parsed.file.functions:
         if function is not entry and function.name.text in helpers:
-            elaborator.uncalled(helpers[function.name.text])
+            elaborator.check_helper(helpers[function.name.text])
     diagnostics += elaborator.diagnostics
     diagnostics.sort(key=lambda d: (d.span.line, d.span.column))
     if any(diagnostic.is_error for diagnostic in diagnostics):
@@ -141,7 +141,7 @@ def _imported(
         own = {function.name.text for function in parsed.file.functions}
         helpers = {key: helper for key, helper in helpers.items() if key in own}
         for helper in helpers.values():
-            checker.uncalled(helper)
+            checker.check_helper(helper)
         errors += checker.diagnostics
     circular = [error for error in errors if error.code == "E503"]
     if circular:

@@ -43,8 +43,7 @@ def attach_comments(file: ast.File, source: Source) -> ast.File:
     return _Attacher(source).file(file)
 
 
-_Node = TypeVar("_Node", ast.Docstring, ast.Import, ast.Function, ast.Assign, ast.ForLoop,
-                ast.Return, ast.Broken)  # fmt: skip
+_Node = TypeVar("_Node", bound=ast.Docstring | ast.Import | ast.Assign | ast.Return | ast.Broken)
 
 
 class _Attacher:

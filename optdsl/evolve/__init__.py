@@ -1,0 +1,1 @@
+"""The search: mutations, population, run folder, driver."""
