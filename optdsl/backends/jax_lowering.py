@@ -188,7 +188,7 @@ class _Tracer:
         axis = {Over.ROW: 1, Over.COLUMN: 0}.get(op.over)
         blocks: Blocks = []
         for i, shape in enumerate(self.shapes if arg.kind != Kind.SCALAR else [()]):
-            block = self._cast(arg, i, arg.kind, self.scalar)
+            block = jnp.asarray(self._cast(arg, i, arg.kind, self.scalar), self.scalar)
             if axis is not None:
                 block = block.reshape(_matrix(arg.kind, shape))
             n = block.size if axis is None else block.shape[axis]

@@ -2,11 +2,13 @@
 
 import inspect
 import math
+import unicodedata
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from optdsl.backends.jax_lowering import apply_program, zero_state
@@ -35,8 +37,8 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
     """The function that makes transformations: `factory(learning_rate, **hyperparameters)`.
 
     Its signature names every hyperparameter with its default, so that `optax.inject_hyperparams`
-    sees them. `learning_rate` is a number, a schedule (a function of the 0-based step count), or a
-    scalar array; a program whose update does not depend on `lr` needs none.
+    sees them. Each is a number, a schedule (a function of the 0-based step count), or a scalar
+    array; a program whose update does not depend on `lr` needs no `learning_rate`.
     """
     defaults = default_values(program)
     live = live_values(program)
@@ -54,9 +56,15 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
     )
 
     def factory(*args: Any, **kwargs: Any) -> optax.GradientTransformationExtraArgs:
-        bound = signature.bind(*args, **kwargs)
+        normal = {unicodedata.normalize("NFKC", name): value for name, value in kwargs.items()}
+        try:
+            bound = signature.bind(*args, **normal)
+        except TypeError as error:
+            raise TypeError(f"optimizer{signature}: {error}") from None
         bound.apply_defaults()
         values = dict(bound.arguments)
+        for name, value in values.items():
+            _check_value(name, value, optional=name == "learning_rate" and not needs_rate)
         return _transformation(program, values.pop("learning_rate"), values)
 
     factory.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
@@ -70,7 +78,8 @@ def _transformation(
 ) -> optax.GradientTransformationExtraArgs:
     constants = {k: float(v) for k, v in hyperparameters.items() if _is_constant(v)}
     prepared = prepare(program, constants)
-    traced = {k: v for k, v in hyperparameters.items() if k not in constants}
+    others = {k: v for k, v in hyperparameters.items() if k not in constants}
+    names = {prepared.inputs[i].name for i in prepared.states}
     reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
     def init_fn(params: Any) -> OptimizerState:
@@ -84,33 +93,61 @@ def _transformation(
         del extra_args
         if params is None and reads_weights:
             raise ValueError(NO_WEIGHTS)
+        _check_state(state, names)
         gradients, structure = jax.tree.flatten(updates)
-        weights = None if params is None else structure.flatten_up_to(params)
+        weights = None if params is None else _leaves("the weights", params, structure)
         step = optax.safe_increment(state.count)
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        rate = _at(learning_rate, state.count)
+        traced = {k: _at(v, state.count) for k, v in others.items()}
         blocks = {
             name: _blocks(prepared, name, value, structure) for name, value in state.state.items()
         }
         update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced)
+        new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
         descent = jax.tree.unflatten(structure, [-block for block in update])
         return descent, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def _check_value(name: str, value: Any, optional: bool) -> None:
+    """Refuse a hyperparameter that is neither a number, nor a schedule, nor a scalar array."""
+    is_scalar = isinstance(value, int | float | np.generic | np.ndarray | jax.Array)
+    if not (callable(value) or (is_scalar and np.ndim(value) == 0) or (optional and value is None)):
+        raise TypeError(f"{name} must be a number, a schedule or a scalar array, not {value!r}")
+
+
 def _is_constant(value: Any) -> bool:
     """Whether a hyperparameter's value is known now, and finite."""
-    if isinstance(value, jax.Array):
-        return False
+    return not (callable(value) or isinstance(value, jax.Array)) and math.isfinite(float(value))
+
+
+def _at(value: Any, count: jax.Array) -> Any:
+    """A hyperparameter's value at a step."""
+    return value(count) if callable(value) else value
+
+
+def _check_state(state: Any, names: set[str]) -> None:
+    """Refuse the state of another optimizer."""
+    if not isinstance(state, OptimizerState) or set(state.state) != names:
+        wanted = ", ".join(sorted(names)) or "none"
+        raise ValueError(
+            f"this is not the state of this optimizer, whose state variables are: {wanted};"
+            " make it with `tx.init(weights)`"
+        )
+
+
+def _leaves(what: str, tree: Any, structure: Any) -> list[Any]:
+    """The leaves of a tree like the gradients."""
     try:
-        return math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False
+        return structure.flatten_up_to(tree)
+    except ValueError as error:
+        raise ValueError(f"{what} and the gradients are trees of other structures: {error}") from error
 
 
 def _blocks(program: Program, name: str, value: Any, structure: Any) -> Any:
     kind = next(entry.kind for entry in program.inputs if entry.name == name)
-    return value if kind == Kind.SCALAR else structure.flatten_up_to(value)
+    return value if kind == Kind.SCALAR else _leaves(f"the state variable {name}", value, structure)
 
 
 def _unflatten(state: dict[str, Any], structure: Any) -> dict[str, Any]:

@@ -62,18 +62,33 @@ def to_program(genome: Genome) -> Program:
     operations: list[Operation] = []
     number = len(values)
 
-    def operand(argument: Argument) -> int:
-        if argument.__class__ is str:
-            return values[argument]  # pyright: ignore[reportArgumentType]
-        constants.append(argument)  # pyright: ignore[reportArgumentType]
+    def constant(value: float) -> int:
+        constants.append(value)
         return -len(constants)
 
+    def operand(argument: Argument) -> int:
+        return constant(argument) if isinstance(argument, float) else values[argument]
+
+    # The search spends its time here: functions of one and two arguments are written out, and
+    # named tuples are made without the detour over their own constructor.
+    new = tuple.__new__
     try:
         for target, op, args in genome.statements:
-            operations.append(Operation(op, tuple([operand(arg) for arg in args]), target))
+            if len(args) == 1:
+                (x,) = args
+                operands = (values[x] if x.__class__ is str else constant(x),)  # pyright: ignore
+            elif len(args) == 2:
+                x, y = args
+                operands = (
+                    values[x] if x.__class__ is str else constant(x),  # pyright: ignore
+                    values[y] if y.__class__ is str else constant(y),  # pyright: ignore
+                )
+            else:
+                operands = tuple(map(operand, args))
+            operations.append(new(Operation, (op, operands, target)))
             values[target] = number
             number += 1
-        outputs = tuple([operand(argument) for argument in genome.returned])
+        outputs = tuple(map(operand, genome.returned))
     except KeyError as error:
         raise UndefinedVariable(str(error)) from None
     return Program(genome.inputs, tuple(constants), tuple(operations), outputs)

@@ -85,9 +85,10 @@ class OpDef:
     numbers."""
     version: int = 1
     """Part of `hash_id`: raised when the meaning changes, so that old hashes don't match."""
-    _kinds: dict[tuple[Kind, ...], Kind | Mismatch] = field(
+    kinds: dict[tuple[Kind, ...], Kind | Mismatch] = field(
         default_factory=dict[tuple[Kind, ...], Kind | Mismatch], repr=False
     )
+    """What `kind` has answered so far."""
 
     @property
     def hash_id(self) -> str:
@@ -101,9 +102,9 @@ class OpDef:
 
     def kind(self, kinds: tuple[Kind, ...]) -> Kind | Mismatch:
         """The result's kind for arguments of these kinds, or why there is none."""
-        found = self._kinds.get(kinds)
+        found = self.kinds.get(kinds)
         if found is None:
-            found = self._kinds[kinds] = self.rule(kinds)
+            found = self.kinds[kinds] = self.rule(kinds)
         return found
 
     def written(self, *args: str) -> str:

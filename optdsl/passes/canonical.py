@@ -40,7 +40,7 @@ class Canonical:
     def __init__(self, ignore_constants: bool = False) -> None:
         """`ignore_constants`: all constants are equal, and a constant factor of `lr` is none."""
         self.ignore_constants = ignore_constants
-        self._memo: dict[tuple[OpDef, tuple[Form, ...]], Form] = {}
+        self.memo: dict[tuple[object, ...], Form] = {}
 
     def constant(self, value: float) -> Form:
         """A number."""
@@ -66,14 +66,6 @@ class Canonical:
 
     def apply(self, op: OpDef, args: list[Form]) -> Form:
         """A function's normal form."""
-        key = (op, tuple(args))
-        if key not in self._memo:
-            if len(self._memo) > 1 << 16:
-                self._memo.clear()
-            self._memo[key] = self._apply(op, args)
-        return self._memo[key]
-
-    def _apply(self, op: OpDef, args: list[Form]) -> Form:
         if self.ignore_constants and all(_is_constant(form) for form in args):
             return self.constant(1.0)
         known = [value for form in args if (value := number(form)) is not None]

@@ -11,18 +11,20 @@ What a function does to digests is a `Numbering`: structural here, canonical in 
 """
 
 import hashlib
-import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Protocol, TypeVar
 
-from optdsl.ir import Input, Program, Role
-from optdsl.ops import OpDef
+from optdsl.ir import Program, Role
+from optdsl.ops import Kind, OpDef
 from optdsl.passes.live import live_values
 
 DIGEST_BYTES = 16
+
+REMEMBERED = 1 << 18
+"""How many expressions a numbering remembers."""
 
 VERSION = "1"
 """Part of every digest: raised when the same program would get another one."""
@@ -42,6 +44,10 @@ def combine(*parts: bytes) -> bytes:
 class Numbering(Protocol[T]):
     """What programs are hashed over: the symbolic values T of one level of equality."""
 
+    memo: dict[tuple[object, ...], T]
+    """Results of `apply` by function and arguments, since programs of a search share most of
+    their expressions. Kept and bounded by `hash_program`."""
+
     def constant(self, value: float) -> T:
         """A constant, or a hyperparameter by its default."""
         ...
@@ -60,12 +66,7 @@ class Numbering(Protocol[T]):
 
 
 class Structural:
-    """Equal digests: bitwise equal results. Only the order of commuting operands is forgiven.
-
-    Digests of expressions are remembered, since programs of a search share most of theirs.
-    """
-
-    REMEMBERED = 1 << 18
+    """Equal digests: bitwise equal results. Only the order of commuting operands is forgiven."""
 
     def __init__(self, ignore_constants: bool = False) -> None:
         """`ignore_constants`: all constants are equal, and a constant factor of `lr` is none."""
@@ -74,13 +75,7 @@ class Structural:
 
     def constant(self, value: float) -> bytes:
         """Distinguishes 0.0 from -0.0, as 1 / x does."""
-        if self.ignore_constants:
-            return CONSTANT
-        key = (value, math.copysign(1.0, value))
-        found = self.memo.get(key)
-        if found is None:
-            found = self._remember(key, combine(b"constant", struct.pack("<d", value)))
-        return found
+        return CONSTANT if self.ignore_constants else _constant_digest(struct.pack("<d", value))
 
     def leaf(self, digest: bytes) -> bytes:
         """Itself."""
@@ -90,30 +85,30 @@ class Structural:
         """The digest of the function's and the arguments' digests."""
         if op.commutative and args[0] > args[1]:
             args.reverse()
-        key = (op, *args)
-        found = self.memo.get(key)
-        if found is not None:
-            return found
         if self.ignore_constants and (op.name, set(args)) == ("*", {LR, CONSTANT}):
             return LR
-        return self._remember(key, combine(op.hash_id.encode(), *args))
+        return combine(op.hash_id.encode(), *args)
 
     def digest(self, value: bytes) -> bytes:
         """Itself."""
         return value
 
-    def _remember(self, key: tuple[object, ...], digest: bytes) -> bytes:
-        if len(self.memo) >= self.REMEMBERED:
-            self.memo.clear()
-        self.memo[key] = digest
-        return digest
+
+@lru_cache(maxsize=1 << 16)
+def _constant_digest(packed: bytes) -> bytes:
+    return combine(b"constant", packed)
 
 
 @cache
-def _input_digest(entry: Input) -> bytes:
-    if entry.role is Role.STATE:
-        return combine(b"state", str(entry.kind).encode(), (entry.dtype or "").encode())
-    return combine(b"input", entry.role.value.encode())
+def _input_digest(role: Role, kind: Kind, dtype: str | None) -> bytes:
+    if role is Role.STATE:
+        return combine(b"state", str(kind).encode(), (dtype or "").encode())
+    return combine(b"input", role.value.encode())
+
+
+@cache
+def _label(base: bytes, index: int) -> bytes:
+    return combine(b"label", base, index.to_bytes(2, "little"))
 
 
 CONSTANT = combine(b"any constant")
@@ -143,32 +138,44 @@ def hash_program(program: Program, numbering: Numbering[T]) -> Hashed:
     outputs = program.outputs
     states = [state for state in program.states if live[state]]
     new_value = dict(zip(program.states, outputs[1:], strict=True))
-    needed = [i for i in range(len(program.operations)) if live[first + i]]
+    needed = [
+        (i, operation.op, operation.args)
+        for i, operation in enumerate(program.operations, start=first)
+        if live[i]
+    ]
     fixed: list[T | None] = [None] * (first + len(program.operations))
     base: dict[int, bytes] = {}
     for i, entry in enumerate(program.inputs):
         if entry.default is not None:
             fixed[i] = numbering.constant(entry.default)
         else:
-            base[i] = _input_digest(entry)
+            base[i] = _input_digest(entry.role, entry.kind, entry.dtype)
             fixed[i] = numbering.leaf(base[i])
-    constants = [numbering.constant(value) for value in program.constants]
+    # The constants stand at the end, where the operands below 0 find them.
+    fixed += [numbering.constant(value) for value in reversed(program.constants)]
 
     def run(labels: dict[int, bytes]) -> Callable[[int], bytes]:
         """All values under some labels of the states; the digest of an operand."""
         values = fixed.copy()
         for state, label in labels.items():
             values[state] = numbering.leaf(label)
-        apply = numbering.apply
-        for i in needed:
-            op, args, _ = program.operations[i]
-            values[first + i] = apply(
-                op,
-                [values[arg] if arg >= 0 else constants[~arg] for arg in args],  # pyright: ignore
-            )
+        memo = numbering.memo
+        for i, op, args in needed:
+            if len(args) == 1:  # written out for speed
+                key = (op, values[args[0]])
+            elif len(args) == 2:
+                key = (op, values[args[0]], values[args[1]])
+            else:
+                key = (op, *[values[arg] for arg in args])
+            value = memo.get(key)
+            if value is None:
+                if len(memo) >= REMEMBERED:
+                    memo.clear()
+                memo[key] = value = numbering.apply(op, list(key[1:]))  # pyright: ignore
+            values[i] = value
 
         def digest(operand: int) -> bytes:
-            value = values[operand] if operand >= 0 else constants[~operand]
+            value = values[operand]
             assert value is not None
             return numbering.digest(value)
 
@@ -176,10 +183,7 @@ def hash_program(program: Program, numbering: Numbering[T]) -> Hashed:
 
     labels = _refine(states, {state: base[state] for state in states}, new_value, run)
     ordered = sorted(set(labels.values()))
-    numbered = {
-        state: combine(b"label", base[state], ordered.index(labels[state]).to_bytes(2, "little"))
-        for state in states
-    }
+    numbered = {state: _label(base[state], ordered.index(labels[state])) for state in states}
     digest = run(numbered)
     representatives = {numbered[state]: new_value[state] for state in states}
     parts = [digest(representatives[label]) for label in sorted(representatives)]
@@ -200,8 +204,9 @@ def _refine(
     classes = len(set(labels.values()))
     while classes < len(states):
         digest = run(labels)
-        finer = {state: combine(labels[state], digest(new_value[state])) for state in states}
-        if len(set(finer.values())) == classes:
+        finer = {state: labels[state] + digest(new_value[state]) for state in states}
+        finer_classes = len(set(finer.values()))
+        if finer_classes == classes:
             break
-        labels, classes = finer, len(set(finer.values()))
+        labels, classes = finer, finer_classes
     return labels

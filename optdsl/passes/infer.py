@@ -15,17 +15,28 @@ def infer(program: Program) -> list[Kind]:
         KindError: if a function does not take its arguments' kinds, the update is not an array,
             or a state variable can't keep its kind (appendix I, "Detecting errors").
     """
+    # The constants' kinds stand at the end, where the operands below 0 find them.
     kinds = [entry.kind for entry in program.inputs]
-    for operation in program.operations:
-        op, args, _ = operation
-        kind = op.kind(tuple([kinds[arg] if arg >= 0 else Kind.SCALAR for arg in args]))
+    value = len(kinds)
+    kinds += [Kind.SCALAR] * (len(program.operations) + len(program.constants))
+    for op, args, _ in program.operations:
+        if len(args) == 1:  # written out for speed
+            key = (kinds[args[0]],)
+        elif len(args) == 2:
+            key = (kinds[args[0]], kinds[args[1]])
+        else:
+            key = tuple([kinds[arg] for arg in args])
+        kind = op.kinds.get(key)
+        if kind is None:
+            kind = op.kind(key)
         if kind.__class__ is Mismatch:
             raise KindError(f"`{op.name}` does not take arguments of these kinds")
-        kinds.append(kind)  # pyright: ignore[reportArgumentType]
-    update, *new = (kinds[output] if output >= 0 else Kind.SCALAR for output in program.outputs)
+        kinds[value] = kind  # pyright: ignore[reportArgumentType]
+        value += 1
+    update, *new = [kinds[output] for output in program.outputs]
     if update != Kind.ARRAY:
         raise KindError("the update is not an array")
     for state, kind in zip(program.states, new, strict=True):
         if not castable(kind, kinds[state]):
             raise KindError("a state variable's new value is not castable to its kind")
-    return kinds
+    return kinds[:value]
