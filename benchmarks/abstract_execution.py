@@ -23,11 +23,11 @@ import jax
 import jax.numpy as jnp
 
 from optdsl.backends.jax_lowering import apply_program
+from optdsl.diagnostics import Source
 from optdsl.evolve.genome import Genome, UndefinedVariable, from_program, to_program
 from optdsl.evolve.mutations import EVOLUTION
 from optdsl.evolve.proposals import propose
 from optdsl.frontend import load
-from optdsl.diagnostics import Source
 from optdsl.ops import FunctionSet, functions
 
 SIZE = 20

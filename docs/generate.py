@@ -1,7 +1,7 @@
 """Writes the parts of the documentation that are made from the code.
 
-    python docs/generate.py            rewrites docs/language.md
-    python docs/generate.py --check    exits 1 if it is not current
+python docs/generate.py            rewrites docs/language.md
+python docs/generate.py --check    exits 1 if it is not current
 """
 
 import sys

@@ -14,10 +14,6 @@ from optdsl.ir import Program, Role
 from optdsl.ops import BY_NAME, OPS, Kind, OpDef, Over
 from optdsl.passes.infer import infer
 
-MAX_INSTRUCTIONS = 128
-MAX_STATES = 8
-MAX_CONSTANTS = 48
-MAX_REGISTERS = 96
 ARITY = 4
 """Operands of an instruction; those that it does not need are 0."""
 
@@ -25,15 +21,41 @@ ARITY = 4
 class Row(IntEnum):
     """The registers of the inputs; states follow, then constants, then temporaries."""
 
-    WEIGHT = 0
-    GRADIENT = 1
-    LEARNING_RATE = 2
-    STEP = 3
+    GRADIENT = 0
+    LEARNING_RATE = 1
+    STEP = 2
+    WEIGHT = 3
 
 
-FIRST_STATE = len(Row)
-FIRST_CONSTANT = FIRST_STATE + MAX_STATES
-FIRST_TEMPORARY = FIRST_CONSTANT + MAX_CONSTANTS
+@dataclass(frozen=True)
+class Machine:
+    """How much a machine holds; it is compiled for these sizes, so that programs never are."""
+
+    states: int = 8
+    constants: int = 48
+    temporaries: int = 48
+    instructions: int = 128
+
+    @property
+    def first_state(self) -> int:
+        """The register of the first state variable, right behind the weights."""
+        return len(Row)
+
+    @property
+    def first_constant(self) -> int:
+        """The register of the first constant."""
+        return self.first_state + self.states
+
+    @property
+    def first_temporary(self) -> int:
+        """The first register that instructions write."""
+        return self.first_constant + self.constants
+
+    @property
+    def registers(self) -> int:
+        """How many there are."""
+        return self.first_temporary + self.temporaries
+
 
 BLENDED = "interpolate by a constant"
 """The one instruction that is no row of the table: `interpolate` with 1 - a as fourth operand,
@@ -62,22 +84,20 @@ class UnsupportedProgram(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Bytecode:
-    """A program for the machine; arrays are padded to fixed sizes, so that nothing recompiles."""
+    """A program for a machine, its arrays padded to the machine's sizes."""
 
     length: int
     """How many instructions there are."""
     code: np.ndarray
-    """int32 (MAX_INSTRUCTIONS, 3 + ARITY): opcode, result register, kind of what a reduction adds
+    """int32 (instructions, 3 + ARITY): opcode, result register, kind of what a reduction adds
     up, operand registers."""
     constants: np.ndarray
-    """float32 (MAX_CONSTANTS,)."""
-    update: int
-    """The register that holds the update at the end."""
-    new_states: np.ndarray
-    """int32 (MAX_STATES,): the register with each state's new value."""
+    """float32 (constants,)."""
+    outputs: np.ndarray
+    """int32 (1 + states,): the registers that hold the update and the states' new values."""
 
 
-def encode(program: Program) -> Bytecode:
+def encode(program: Program, machine: Machine) -> Bytecode:
     """Encode a program prepared by `passes.pipeline.prepare` with all hyperparameters bound.
 
     Raises:
@@ -86,35 +106,32 @@ def encode(program: Program) -> Bytecode:
     kinds = infer(program)
     if any(kind > Kind.ARRAY or kind in (Kind.PER_ROW, Kind.PER_COLUMN) for kind in kinds):
         raise UnsupportedProgram("it uses rows, columns or matrices")
-    if any(entry.dtype for entry in program.inputs) or len(program.states) > MAX_STATES:
-        raise UnsupportedProgram("it stores state in a dtype of its own, or too many states")
-    return _Encoder(program, kinds).encode()
+    if any(entry.dtype for entry in program.inputs):
+        raise UnsupportedProgram("it stores state in a dtype of its own")
+    if len(program.states) > machine.states or len(program.operations) > machine.instructions:
+        raise UnsupportedProgram("it has too many state variables or statements")
+    return _Encoder(program, kinds, machine).encode()
 
 
 class _Encoder:
-    def __init__(self, program: Program, kinds: list[Kind]) -> None:
-        self.program = program
-        self.kinds = kinds
+    def __init__(self, program: Program, kinds: list[Kind], machine: Machine) -> None:
+        self.program, self.kinds, self.machine = program, kinds, machine
         self.constants: dict[tuple[float, bool], int] = {}
         self.registers: dict[int, int] = {}
-        for state, register in zip(
-            program.states, range(FIRST_STATE, FIRST_CONSTANT), strict=False
-        ):
+        for register, state in enumerate(program.states, start=machine.first_state):
             self.registers[state] = register
         for i, entry in enumerate(program.inputs):
             if entry.role in ROLE_ROWS:
                 self.registers[i] = ROLE_ROWS[entry.role]
-        self.free = list(range(MAX_REGISTERS - 1, FIRST_TEMPORARY - 1, -1))
+        self.free = list(range(machine.registers - 1, machine.first_temporary - 1, -1))
 
     def encode(self) -> Bytecode:
-        program, first = self.program, len(self.program.inputs)
-        if len(program.operations) > MAX_INSTRUCTIONS:
-            raise UnsupportedProgram("it has too many statements")
+        program, machine, first = self.program, self.machine, len(self.program.inputs)
         last_read = dict.fromkeys(range(first + len(program.operations)), -1)
         for value, operation in enumerate(program.operations, start=first):
             last_read.update(dict.fromkeys(operation.args, value))
         last_read.update(dict.fromkeys(program.outputs, first + len(program.operations)))
-        code = np.zeros((MAX_INSTRUCTIONS, 3 + ARITY), np.int32)
+        code = np.zeros((machine.instructions, 3 + ARITY), np.int32)
         for position, operation in enumerate(program.operations):
             value = first + position
             opcode, operands, kind = self._instruction(operation.op, operation.args)
@@ -125,16 +142,14 @@ class _Encoder:
                 raise UnsupportedProgram("it needs too many registers")
             self.registers[value] = self.free.pop()
             code[position, : 3 + len(operands)] = [opcode, self.registers[value], kind, *operands]
-        new_states = np.arange(FIRST_STATE, FIRST_CONSTANT, dtype=np.int32)
-        for i, output in enumerate(program.outputs[1:]):
-            new_states[i] = self._operand(output)
-        constants = np.zeros(MAX_CONSTANTS, np.float32)
+        outputs = np.arange(len(Row) - 1, machine.first_constant, dtype=np.int32)
+        for i, output in enumerate(program.outputs):
+            outputs[i] = self._operand(output)
+        constants = np.zeros(machine.constants, np.float32)
         with np.errstate(over="ignore"):
             for (value, _), register in self.constants.items():
-                constants[register - FIRST_CONSTANT] = value
-        return Bytecode(
-            len(program.operations), code, constants, self._operand(program.outputs[0]), new_states
-        )
+                constants[register - machine.first_constant] = value
+        return Bytecode(len(program.operations), code, constants, outputs)
 
     def _instruction(self, op: OpDef, args: tuple[int, ...]) -> tuple[int, list[int], Kind]:
         """Opcode, operands, and the kind of the value that a reduction adds up."""
@@ -156,7 +171,7 @@ class _Encoder:
     def _constant(self, value: float) -> int:
         key = (value, bool(np.signbit(value)))
         if key not in self.constants:
-            if len(self.constants) == MAX_CONSTANTS:
+            if len(self.constants) == self.machine.constants:
                 raise UnsupportedProgram("it has too many constants")
-            self.constants[key] = FIRST_CONSTANT + len(self.constants)
+            self.constants[key] = self.machine.first_constant + len(self.constants)
         return self.constants[key]

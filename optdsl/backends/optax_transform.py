@@ -95,7 +95,7 @@ def _transformation(
             raise ValueError(NO_WEIGHTS)
         _check_state(state, names)
         gradients, structure = jax.tree.flatten(updates)
-        weights = None if params is None else _leaves("the weights", params, structure)
+        weights = None if params is None else _leaves("the weights are", params, structure)
         step = optax.safe_increment(state.count)
         rate = _at(learning_rate, state.count)
         traced = {k: _at(v, state.count) for k, v in others.items()}
@@ -138,16 +138,17 @@ def _check_state(state: Any, names: set[str]) -> None:
 
 
 def _leaves(what: str, tree: Any, structure: Any) -> list[Any]:
-    """The leaves of a tree like the gradients."""
+    """The leaves of a tree that must be like the gradients'; `what` begins the error."""
     try:
         return structure.flatten_up_to(tree)
-    except ValueError as error:
-        raise ValueError(f"{what} and the gradients are trees of other structures: {error}") from error
+    except ValueError:
+        found = jax.tree.structure(tree)
+        raise ValueError(f"{what} {found}, but the gradients are {structure}") from None
 
 
 def _blocks(program: Program, name: str, value: Any, structure: Any) -> Any:
     kind = next(entry.kind for entry in program.inputs if entry.name == name)
-    return value if kind == Kind.SCALAR else _leaves(f"the state variable {name}", value, structure)
+    return value if kind == Kind.SCALAR else _leaves("the state is", value, structure)
 
 
 def _unflatten(state: dict[str, Any], structure: Any) -> dict[str, Any]:

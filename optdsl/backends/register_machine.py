@@ -16,12 +16,9 @@ import numpy as np
 from jax import lax
 
 from optdsl.backends.bytecode import (
-    FIRST_CONSTANT,
-    FIRST_STATE,
-    FIRST_TEMPORARY,
     INSTRUCTIONS,
-    MAX_REGISTERS,
     Bytecode,
+    Machine,
     Row,
 )
 from optdsl.ops import Kind, OpDef, Over
@@ -107,44 +104,57 @@ def _blend(registers: Array, operands: Array, kind: Array) -> Array:
     return complement * x + a * y
 
 
-def initial_registers(weights: Array, constants: Array) -> Array:
-    """All registers before the first step.
+def initial_rows(machine: Machine, weights: Array) -> Array:
+    """What a run keeps from step to step, before the first: the weights, then the states, zero.
 
     Args:
+        machine: its sizes.
         weights: (seeds, width).
-        constants: (MAX_CONSTANTS,).
 
     Returns:
-        (MAX_REGISTERS, seeds, width), float32; states are zero.
+        (1 + states, seeds, width), float32.
     """
-    registers = jnp.zeros((MAX_REGISTERS, *weights.shape), jnp.float32)
+    zeros = jnp.zeros((machine.states, *weights.shape), jnp.float32)
+    return jnp.concatenate([weights[None], zeros])
+
+
+def initial_registers(machine: Machine, constants: Array, weights: Array) -> Array:
+    """All registers, (registers, seeds, width) float32, with the constants in theirs."""
+    registers = jnp.zeros((machine.registers, *weights.shape), jnp.float32)
     rows = jnp.broadcast_to(constants[:, None, None], (len(constants), *weights.shape))
-    registers = registers.at[FIRST_CONSTANT:FIRST_TEMPORARY].set(rows)
-    return registers.at[Row.WEIGHT].set(weights)
+    return registers.at[machine.first_constant : machine.first_temporary].set(rows)
 
 
 def run_program(
     table: list[Instruction],
     registers: Array,
+    rows: Array,
     program: dict[str, Array],
     gradient: Array,
     learning_rate: Array,
     step: Array,
-) -> Array:
-    """One training step, the weights' row included.
+) -> tuple[Array, Array]:
+    """One training step.
+
+    What is kept from step to step is apart from the registers: were it read from them and written
+    to them in one step, XLA would copy all registers.
 
     Args:
         table: from `instructions`.
         registers: as the last step left them.
+        rows: the weights and the states, as `initial_rows` or the last step gave them.
         program: from `program_arrays`.
         gradient: (seeds, width).
         learning_rate: the input `lr`, a scalar.
         step: the input `step`, a scalar.
+
+    Returns:
+        The registers, and the new rows.
     """
-    row = registers.shape[1:]
-    registers = registers.at[Row.GRADIENT].set(gradient)
-    registers = registers.at[Row.LEARNING_RATE].set(jnp.broadcast_to(learning_rate, row))
-    registers = registers.at[Row.STEP].set(jnp.broadcast_to(step, row))
+    shape = gradient.shape
+    given = [gradient, jnp.broadcast_to(learning_rate, shape), jnp.broadcast_to(step, shape)]
+    inputs = jnp.concatenate([jnp.stack(given), rows])
+    registers = lax.dynamic_update_slice_in_dim(registers, inputs, Row.GRADIENT, 0)
 
     def execute(i: Array, registers: Array) -> Array:
         word = program["code"][i]
@@ -152,10 +162,8 @@ def run_program(
         return lax.dynamic_update_index_in_dim(registers, result, word[1], 0)
 
     registers = lax.fori_loop(0, program["length"], execute, registers)
-    weights = registers[Row.WEIGHT] - registers[program["update"]]
-    states = registers[program["new_states"]]
-    registers = registers.at[FIRST_STATE:FIRST_CONSTANT].set(states)
-    return registers.at[Row.WEIGHT].set(weights)
+    outputs = registers[program["outputs"]]
+    return registers, outputs.at[0].set(rows[0] - outputs[0])
 
 
 def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
@@ -164,6 +172,5 @@ def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
         "code": bytecode.code,
         "length": np.int32(bytecode.length),
         "constants": bytecode.constants,
-        "update": np.int32(bytecode.update),
-        "new_states": bytecode.new_states,
+        "outputs": bytecode.outputs,
     }

@@ -17,7 +17,7 @@ from optdsl.resources import search_start
 @click.command("evolve")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--task", default="digits_mlp", show_default=True, help="A built-in task or a file.")
-@click.option("--programs", type=click.IntRange(1), default=4000, show_default=True)
+@click.option("--programs", type=click.IntRange(1), default=5000, show_default=True)
 @click.option("--population", type=click.IntRange(1), default=1000, show_default=True)
 @click.option("--tournament", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

@@ -67,7 +67,7 @@ def to_program(genome: Genome) -> Program:
         return -len(constants)
 
     def operand(argument: Argument) -> int:
-        return constant(argument) if isinstance(argument, float) else values[argument]
+        return constant(argument) if isinstance(argument, float) else values[argument]  # pyright: ignore
 
     # The search spends its time here: functions of one and two arguments are written out, and
     # named tuples are made without the detour over their own constructor.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from optdsl.backends.bytecode import Machine
 from optdsl.evolve.driver import Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engine import SerialEngine
 from optdsl.evolve.genome import from_program
@@ -179,7 +180,8 @@ class Run:
         return search.run()
 
     def _judge(self, seeds: tuple[int, ...]) -> Callable[[Program], Scores]:
-        judge = Judge(self.task, seeds, self.config.learning_rate)
+        machine = Machine(states=len(self.initial.program.states))
+        judge = Judge(self.task, seeds, self.config.learning_rate, machine)
         return lambda program: judge.scores(self._executed(program))
 
     def _executed(self, program: Program) -> Program:
@@ -194,11 +196,12 @@ class Judge:
     task: Task
     seeds: tuple[int, ...]
     learning_rate: float
+    machine: Machine
 
     @cached_property
     def _evaluator(self) -> BytecodeEvaluator | None:
         try:
-            return BytecodeEvaluator(self.task, self.seeds)
+            return BytecodeEvaluator(self.task, self.seeds, self.machine)
         except UnsupportedProgram:
             return None
 

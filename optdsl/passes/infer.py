@@ -31,7 +31,7 @@ def infer(program: Program) -> list[Kind]:
             kind = op.kind(key)
         if kind.__class__ is Mismatch:
             raise KindError(f"`{op.name}` does not take arguments of these kinds")
-        kinds[value] = kind  # pyright: ignore[reportArgumentType]
+        kinds[value] = kind  # pyright: ignore
         value += 1
     update, *new = [kinds[output] for output in program.outputs]
     if update != Kind.ARRAY:

@@ -16,11 +16,12 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from optdsl.backends.bytecode import Row, UnsupportedProgram, encode
+from optdsl.backends.bytecode import Machine, UnsupportedProgram, encode
 from optdsl.backends.jax_lowering import apply_program, zero_state
 from optdsl.backends.register_machine import (
     Layout,
     initial_registers,
+    initial_rows,
     instructions,
     program_arrays,
     run_program,
@@ -74,9 +75,19 @@ def seed_data(task: Task, seed: int) -> SeedData:
 class BytecodeEvaluator:
     """Judges programs on one task and one set of seeds, without compiling any of them."""
 
-    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
-        """Compile the loop for the task."""
+    def __init__(self, task: Task, seeds: Sequence[int], machine: Machine | None = None) -> None:
+        """Prepare the task; the loop is compiled at the first program.
+
+        Args:
+            task: what to train.
+            seeds: one run each, all side by side.
+            machine: its sizes; the smaller, the faster.
+
+        Raises:
+            UnsupportedProgram: if the task's weights are not float32.
+        """
         self.task = task
+        self.machine = machine or Machine()
         self.seeds = tuple(seeds)
         data = [seed_data(task, seed) for seed in self.seeds]
         leaves = jax.tree.leaves(data[0].weights)
@@ -86,7 +97,7 @@ class BytecodeEvaluator:
         self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
         layout = Layout.of([leaf.shape for leaf in leaves])
         unravel = ravel_pytree(data[0].weights)[1]
-        self._run = jax.jit(partial(_run_bytecode, task, layout, unravel))
+        self._run = jax.jit(partial(_run_bytecode, task, self.machine, layout, unravel))
 
     def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
         """Train once for each seed.
@@ -99,13 +110,14 @@ class BytecodeEvaluator:
             UnsupportedProgram: if the register machine can't run it.
         """
         prepared = prepare(program, default_values(program))
-        arrays = program_arrays(encode(prepared))
+        arrays = program_arrays(encode(prepared, self.machine))
         rate = np.float32(learning_rate)
         return _scores(*self._run(self._weights, self._plan, arrays, rate))
 
 
 def _run_bytecode(
     task: Task,
+    machine: Machine,
     layout: Layout,
     unravel: Any,
     weights: jax.Array,
@@ -119,29 +131,35 @@ def _run_bytecode(
     def gradient(row: jax.Array, step_plan: Any) -> jax.Array:
         return jax.grad(lambda flat: task.loss(unravel(flat), step_plan))(row)
 
-    def train_step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        t, registers = carry
+    def train_step(
+        carry: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        t, registers, rows = carry
         step_plan = jax.tree.map(lambda leaf: leaf[:, t], plan)
-        # A boundary that XLA can't see through: fused with the writes to the register file, the
+        # A boundary that XLA can't see through: fused with the writes to the registers, the
         # gradient's last operations are recomputed for each (see docs/decisions.md).
         gradients = lax.cond(
             program["length"] >= 0,
             jax.vmap(gradient),
-            lambda rows, _: rows,
-            registers[Row.WEIGHT],
+            lambda weights, _: weights,
+            rows[0],
             step_plan,
         )
         rate = learning_rate * task.schedule(t)
         step = (t + 1).astype(jnp.float32)
-        return t + 1, run_program(table, registers, program, gradients, rate, step)
+        return t + 1, *run_program(table, registers, rows, program, gradients, rate, step)
 
-    def alive(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
-        t, registers = carry
-        return (t < task.steps) & jnp.all(jnp.abs(registers[Row.WEIGHT]) < task.explode)
+    def alive(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        t, _, rows = carry
+        return (t < task.steps) & jnp.all(jnp.abs(rows[0]) < task.explode)
 
-    start = initial_registers(weights, program["constants"])
-    _, registers = lax.while_loop(alive, train_step, (jnp.int32(0), start))
-    final = registers[Row.WEIGHT]
+    start = (
+        jnp.int32(0),
+        initial_registers(machine, program["constants"], weights),
+        initial_rows(machine, weights),
+    )
+    _, _, rows = lax.while_loop(alive, train_step, start)
+    final = rows[0]
     finite = jnp.all(jnp.abs(final) < task.explode, axis=-1)
 
     def score(part: str) -> jax.Array:
