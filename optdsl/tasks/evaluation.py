@@ -186,13 +186,13 @@ def evaluate_jitted(
         hyperparameters: values other than the defaults, by name.
     """
     prepared = prepare(program, default_values(program) | dict(hyperparameters or {}))
-    run = jax.jit(partial(_run_jitted, task, prepared))
+    run = jax.jit(partial(run_jitted, task, prepared))
     runs = [run(*seed_data(task, seed), np.float32(learning_rate)) for seed in seeds]
     validation, test = zip(*runs, strict=True)
     return _scores(validation, test)
 
 
-def _run_jitted(
+def run_jitted(
     task: Task, program: Program, weights: Any, plan: Any, learning_rate: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """One seed's validation and test score; NaN if it diverged."""
