@@ -7,7 +7,7 @@ tx = program.optimizer(learning_rate=3e-4, weight_decay=1.0)
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optdsl import frontend, ir
 from optdsl.diagnostics import OptError, Source
@@ -15,6 +15,8 @@ from optdsl.passes.fold import default_values
 
 if TYPE_CHECKING:
     import optax
+
+    from optdsl.passes.shapes import ValueType
 
 __all__ = ["OptError", "OptimizerProgram", "load", "parse"]
 
@@ -41,6 +43,27 @@ class OptimizerProgram:
         from optdsl.backends.optax_transform import optimizer_factory
 
         return optimizer_factory(self.ir)
+
+    def infer(self, weights: Any) -> "dict[str, ValueType]":
+        """Kind, shapes and dtypes of every value for a real weight tree.
+
+        Args:
+            weights: any pytree of arrays, or of `jax.ShapeDtypeStruct`s.
+
+        Returns:
+            By name, in order; the last of several values of a name. The blocks are in the order of
+            the tree's leaves.
+
+        Raises:
+            TypeError: for a leaf that is not a real floating-point array.
+        """
+        import jax
+
+        from optdsl.backends.jax_lowering import leaf_types
+        from optdsl.passes.shapes import infer_leaves
+
+        types = infer_leaves(self.ir, leaf_types(jax.tree.leaves(weights)))
+        return {self.ir.name_of(value): found for value, found in enumerate(types)}
 
     def __str__(self) -> str:
         """The program as `.opt` text, one function a statement."""

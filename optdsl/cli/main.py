@@ -4,7 +4,7 @@ import importlib
 import os
 import signal
 import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
@@ -63,10 +63,10 @@ def cli() -> None:
     """
 
 
-def main() -> Any:
-    """The console script."""
+def main(args: list[str] | None = None) -> NoReturn:
+    """The console script; `args` are by default those of the process."""
     try:
-        cli.main(prog_name="optdsl", standalone_mode=False)
+        cli.main(args, prog_name="optdsl", standalone_mode=False)
     except OptError as error:
         sys.exit(report_errors(error.diagnostics))
     except click.exceptions.Exit as exit_:

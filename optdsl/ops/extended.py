@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from optdsl.ops.elementwise import MONOTONE, ODD, XY, X
+from optdsl.ops.elementwise import ODD, XY, X
 from optdsl.ops.kinds import (
     matrix_product,
     mean_of_columns,
@@ -50,7 +50,5 @@ EXTENDED: tuple[OpDef, ...] = (
           rule=swap_extents, over=Over.MATRIX, sets=EXTENDED_SET),
     OpDef("matmul", XY, "xp.matmul({x}, {y})", np.matmul, "The matrix product.",
           rule=matrix_product, over=Over.MATRIX, sets=EXTENDED_SET),
-    OpDef("floor", X, "xp.floor({x})", np.floor, "The largest whole number not above x.",
-          props=MONOTONE, sets=EXTENDED_SET),
 )
 # fmt: on
