@@ -1,13 +1,21 @@
 """Which names a user may have meant."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
+
+CUTOFF = 0.6
+"""How alike two names must be, from 0 to 1, to be suggested."""
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     """The names of `known` closest to `name`, best first, at most `most` of them."""
-    candidates = sorted(set(known) - {name})
-    return get_close_matches(name, candidates, n=most, cutoff=0.6)
+    matcher = SequenceMatcher(b=name)
+    ranked: list[tuple[float, str]] = []
+    for candidate in set(known) - {name}:
+        matcher.set_seq1(candidate)
+        if matcher.real_quick_ratio() >= CUTOFF and matcher.ratio() >= CUTOFF:
+            ranked.append((-matcher.ratio(), candidate))
+    return [candidate for _, candidate in sorted(ranked)[:most]]
 
 
 def did_you_mean(names: Iterable[str]) -> str:

@@ -115,7 +115,10 @@ class Elaborator:
         self.diagnostics += duplicates(function)
         self.builder = Builder(inputs)
         self.kinds = [entry.kind for entry in inputs]
-        scope: Scope = {entry.name: Binding(i) for i, entry in enumerate(inputs)}
+        scope: Scope = {
+            parameter.name.text: Binding(i, None, parameter.name.span)
+            for i, parameter in enumerate(function.parameters)
+        }
         try:
             values = self._body(function, scope)
         except _Stop:
