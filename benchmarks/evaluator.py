@@ -27,7 +27,7 @@ from optdsl.ops import FunctionSet, functions
 from optdsl.passes.pipeline import prepare
 from optdsl.resources import search_start
 from optdsl.tasks import get_task
-from optdsl.tasks.evaluation import BytecodeEvaluator, run_jitted, evaluate_jitted, seed_data
+from optdsl.tasks.evaluation import BytecodeEvaluator, evaluate_jitted, run_jitted, seed_data
 
 
 def stream(count: int) -> list[Program]:

@@ -178,7 +178,7 @@ CODES: dict[str, Code] = {
     # W: warnings, which leave the exit code 0
     "W101": Code(
         "an unused hyperparameter",
-        "The update does not depend on it, so setting it changes nothing.",
+        "Nothing reads it, so setting it changes nothing. Warnings leave the exit code 0.",
         severity="warning",
     ),
 }

@@ -3,12 +3,13 @@
 elaborate(find_source("lion")) -> Elaborated(program, diagnostics, ...)
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from optdsl.diagnostics import Diagnostic, Label, OptError, Source, Span, did_you_mean, nearest
 from optdsl.frontend.elaborate import Elaborated, Elaborator, Helper
 from optdsl.frontend.files import SUFFIX, read_source, stdlib
-from optdsl.ir import Program
+from optdsl.ir import Program, Role
 from optdsl.ops import CALLABLE
 from optdsl.syntax import ast, parse_file
 
@@ -49,6 +50,8 @@ def elaborate(source: Source) -> Elaborated:
         if function is not entry and function.name.text in helpers:
             elaborator.check_helper(helpers[function.name.text])
     diagnostics += elaborator.diagnostics
+    if entry is not None and program is not None:
+        diagnostics += _unused(entry, program)
     diagnostics.sort(key=lambda d: (d.span.line, d.span.column))
     if any(diagnostic.is_error for diagnostic in diagnostics):
         program = None
@@ -174,6 +177,17 @@ def _broken_import(node: ast.Import, first: Diagnostic) -> Diagnostic:
         related=(where,),
         help=f"run `optdsl check {first.span.source.name}`",
     )
+
+
+def _unused(entry: ast.Function, program: Program) -> Iterator[Diagnostic]:
+    """W101: hyperparameters that no statement reads."""
+    read = {arg for operation in program.operations for arg in operation.args}
+    read.update(program.outputs)
+    for i, parameter in enumerate(entry.parameters):
+        if program.inputs[i].role is Role.HYPERPARAMETER and i not in read:
+            name = parameter.name
+            message = f"nothing reads the hyperparameter `{name.text}`"
+            yield Diagnostic("W101", message, name.span, help="remove it, or use it")
 
 
 def _no_entry(source: Source, file: ast.File) -> Diagnostic:
