@@ -1,1 +1,1 @@
-"""What several tests share: generated programs, weight trees and texts, and ways to run programs."""
+"""What several tests share: generated programs, trees and texts, and ways to run programs."""

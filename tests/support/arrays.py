@@ -25,7 +25,7 @@ def ulps(a: Any, b: Any) -> Any:
     """
     a, b = np.asarray(a), np.asarray(b)
     assert a.dtype == b.dtype, (a.dtype, b.dtype)
-    distance = np.abs(_ordered(a) - _ordered(b))
+    distance = np.abs(_ordered(a) - _ordered(b)).astype(np.float64)
     is_nan = np.isnan(a.astype(np.float64)), np.isnan(b.astype(np.float64))
     distance = np.where(is_nan[0] & is_nan[1], 0.0, distance)
     return np.where(is_nan[0] ^ is_nan[1], np.inf, distance)
@@ -33,13 +33,15 @@ def ulps(a: Any, b: Any) -> Any:
 
 def _ordered(x: Any) -> Any:
     """Floats as numbers whose differences count the floats between (both zeros are 0)."""
-    bits = np.atleast_1d(x).view(BITS[x.dtype.itemsize]).astype(object if x.dtype.itemsize == 8 else np.int64)
+    wide = object if x.dtype.itemsize == 8 else np.int64  # Python's integers don't overflow
+    bits = np.atleast_1d(x).view(BITS[x.dtype.itemsize]).astype(wide)
     lowest = -(2 ** (8 * x.dtype.itemsize - 1))
-    return np.where(bits < 0, lowest - bits, bits).astype(np.float64).reshape(x.shape)
+    return np.where(bits < 0, lowest - bits, bits).reshape(x.shape)
 
 
 def flush(x: Any) -> Any:
     """Numbers below the smallest normal one become zero, as on XLA's CPU and TPU."""
     x = np.asarray(x)
     tiny = ml_dtypes.finfo(x.dtype).tiny
-    return np.where(np.abs(x) < tiny, np.copysign(np.zeros_like(x), x), x)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(x) < tiny, np.copysign(np.zeros_like(x), x), x)

@@ -1,0 +1,223 @@
+"""Standalone Python source for a program: what `optdsl compile` prints.
+
+The source needs jax and optax, but not optdsl, and is written as one would write it by hand. It has
+the meaning of `jax_lowering.py` and is made from the same expressions of the function table.
+
+A program is cut into stages. Stage 0 is what can be computed from the inputs; a sum over the whole
+tree begins the next one. In each stage scalars are computed once, then arrays leaf by leaf, by an
+inner function, then sums. Most programs have one stage, so one inner function.
+
+Nothing of a program's text gets into the source but identifiers, numbers, and a docstring, each
+checked or escaped here.
+"""
+
+import builtins
+import keyword
+import textwrap
+from importlib.metadata import version
+
+from optdsl.backends.emit_body import Body, Field, emit_body
+from optdsl.ir import Program, Role
+from optdsl.ops import EXTENTS, Extent, Kind
+from optdsl.passes.fold import fold_constants
+from optdsl.passes.hashing import structural_hash
+from optdsl.passes.live import live_values, remove_dead_state
+
+WIDTH = 100
+INDENT = "    "
+
+NO_WEIGHTS = "the update depends on the weights: pass them as `params`"
+
+HELPERS: dict[str, str] = {
+    "cast": '''
+def cast(new, old):
+    """`new` in the shape and dtype of `old`, so that those never change."""
+    return jnp.broadcast_to(new, jnp.shape(old)).astype(jnp.result_type(old))
+''',
+    "matrix": '''
+def matrix(x):
+    """An array as a matrix: its last dimension as columns."""
+    return jnp.reshape(x, (-1, x.shape[-1]) if x.ndim else (1, 1))
+''',
+    "spread": '''
+def spread(x, like):
+    """One number for each row or column, repeated in the shape of `like`."""
+    return jnp.broadcast_to(x, matrix(like).shape).reshape(like.shape)
+''',
+}
+"""What the source defines where it is used, in this order."""
+
+RESERVED = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *HELPERS}
+    | {"jax", "jnp", "optax", "NamedTuple", "learning_rate", "updates", "state", "params"}
+    | {"extra_args", "count", "scalar", "structure", "init_fn", "update_fn", "steps", "leaves"}
+    | {"x", "y", "old", "new", "rate", "terms", "columns", "new_state", "NO_PARAMS", "leaf"}
+    | {f"leaf_{stage}" for stage in range(1, 100)}
+)
+"""Names that the source has other uses for."""
+
+
+def emit_source(program: Program, name: str) -> str:
+    """The source of a module that defines `name(learning_rate, **hyperparameters)`.
+
+    Args:
+        program: a valid program.
+        name: what to call the optimizer; made an identifier.
+    """
+    digest = structural_hash(program)
+    prepared = _without_dead_hyperparameters(remove_dead_state(fold_constants(program)))
+    name = safe_identifier(name)
+    body = emit_body(prepared, RESERVED | {name, _class_name(name)})
+    factory = _factory(prepared, body, name)
+    weights = f'\nNO_PARAMS = "{NO_WEIGHTS}"\n' if "NO_PARAMS" in factory else ""
+    helpers = [text for helper, text in HELPERS.items() if _is_used(helper, factory)]
+    if _is_used("spread", factory) and HELPERS["matrix"] not in helpers:
+        helpers.insert(1, HELPERS["matrix"])
+    parts = [
+        _module_docstring(prepared.doc, digest),
+        "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\nimport optax\n",
+        weights,
+        _state_class(body, _class_name(name)),
+        *("\n" + helper for helper in helpers),
+        factory,
+    ]
+    return "".join(parts)
+
+
+def _is_used(helper: str, text: str) -> bool:
+    return f"{helper}(" in text
+
+
+def safe_identifier(name: str) -> str:
+    """A name as a Python identifier that shadows nothing."""
+    cleaned = "".join(c if (c.isalnum() or c == "_") and c.isprintable() else "_" for c in name)
+    cleaned = cleaned.lstrip("_") or "optimizer"
+    if not cleaned.isidentifier():
+        cleaned = f"optimizer_{cleaned}"
+    if not cleaned.isidentifier():
+        cleaned = "optimizer"
+    return f"{cleaned}_" if cleaned in RESERVED else cleaned
+
+
+_EXTENT_TEXT: dict[Extent, str] = {
+    Extent.ONE: "1",
+    Extent.ROWS: "matrix(w).shape[0]",
+    Extent.COLUMNS: "matrix(w).shape[1]",
+}
+
+
+def docstring(text: str, indent: str = "") -> str:
+    """A docstring's literal, whatever the text."""
+    safe = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
+    safe = safe.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    if safe.endswith('"'):
+        safe = f'{safe[:-1]}\\"'
+    lines: list[str] = []
+    for line in safe.split("\n"):
+        lines += textwrap.wrap(line.strip(), WIDTH - len(indent) - 6) or [""]
+    body = f"\n{indent}".join(lines)
+    body = "\n".join(line.rstrip() for line in body.split("\n"))
+    closing = f"\n{indent}" if len(lines) > 1 else ""
+    return f'{indent}"""{body}{closing}"""'
+
+
+def _without_dead_hyperparameters(program: Program) -> Program:
+    live = live_values(program)
+    keep = {
+        i
+        for i, entry in enumerate(program.inputs)
+        if entry.role is not Role.HYPERPARAMETER or live[i]
+    }
+    return program.rebuilt(frozenset(keep), list(range(len(program.operations))))
+
+
+def _module_docstring(doc: str, digest: str) -> str:
+    made = f"Made by optdsl {version('optdsl')} from a program with the hash {digest}."
+    return docstring(f"{doc}\n\n{made}" if doc else made) + "\n"
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_") if part) + "State"
+
+
+def _state_class(body: Body, name: str) -> str:
+    lines = [
+        f"class {name}(NamedTuple):",
+        f'{INDENT}"""The number of steps taken, and the state variables."""',
+        "",
+        f"{INDENT}count: jax.Array",
+    ]
+    for field in body.fields:
+        kind = "jax.Array" if field.kind == Kind.SCALAR else "optax.Updates"
+        lines.append(f"{INDENT}{field.name}: {kind}")
+    return "\n\n" + "\n".join(lines) + "\n"
+
+
+def _factory(program: Program, body: Body, name: str) -> str:
+    parameters = ["learning_rate" if body.reads_rate else "learning_rate=None"]
+    defaults = [program.inputs[i].default for i in program.with_role(Role.HYPERPARAMETER)]
+    if defaults:
+        pairs = zip(body.hyperparameters, defaults, strict=True)
+        parameters += ["*", *(f"{hyper}={default!r}" for hyper, default in pairs)]
+    inner, state = INDENT * 2, _class_name(name)
+    fields = ["count=count", *(f"{field.name}={field.new}" for field in body.fields)]
+    lines = [
+        call(f"def {name}", parameters, ":"),
+        docstring(program.doc or "The optimizer.", INDENT),
+        *([] if body.reads_rate else [f"{INDENT}del learning_rate"]),
+        "",
+        *_init(body, state),
+        "",
+        f"{INDENT}def update_fn(updates, state, params=None, **extra_args):",
+        *(inner + line if line else "" for line in body.lines),
+        call(f"new_state = {state}", fields, "", inner),
+        f"{inner}return structure.unflatten({body.update}), new_state",
+        "",
+        f"{INDENT}return optax.GradientTransformationExtraArgs(init_fn, update_fn)",
+    ]
+    return "\n\n" + "\n".join(lines) + "\n"
+
+
+def call(head: str, args: list[str], tail: str, indent: str = "") -> str:
+    """`head(args)tail` on one line, else with the arguments on one, else on one for each."""
+    flat = f"{indent}{head}({', '.join(args)}){tail}"
+    if len(flat) <= WIDTH:
+        return flat
+    together = f"{indent}{INDENT}{', '.join(args)}"
+    if len(together) <= WIDTH:
+        return f"{indent}{head}(\n{together}\n{indent}){tail}"
+    rows = "".join(f"{indent}{INDENT}{arg},\n" for arg in args)
+    return f"{indent}{head}(\n{rows}{indent}){tail}"
+
+
+def _init(body: Body, state: str) -> list[str]:
+    inner = INDENT * 2
+    lines = [f"{INDENT}def init_fn(params):"]
+    initial = [_initial(field) for field in body.fields]
+    if any("scalar" in text for text in initial):
+        lines.append(f"{inner}scalar = jnp.result_type(jnp.float32, *jax.tree.leaves(params))")
+    pairs = zip(body.fields, initial, strict=True)
+    fields = ["count=jnp.zeros([], jnp.int32)", *(f"{f.name}={text}" for f, text in pairs)]
+    lines.append(call(f"return {state}", fields, "", inner))
+    return lines
+
+
+def _initial(field: Field) -> str:
+    """A state variable's first value."""
+    dtype = f"jnp.{field.dtype}" if field.dtype else "scalar"
+    if field.kind == Kind.SCALAR:
+        return f"jnp.zeros([], {dtype})"
+    if field.kind == Kind.ARRAY:
+        if not field.dtype:
+            return "jax.tree.map(jnp.zeros_like, params)"
+        return f"jax.tree.map(lambda w: jnp.zeros_like(w, dtype={dtype}), params)"
+    shape = _SHAPES[field.kind]
+    return f"jax.tree.map(lambda w: jnp.zeros({shape}, {dtype}), params)"
+
+
+_SHAPES: dict[Kind, str] = {Kind.PER_ARRAY: "[]"} | {
+    kind: f"({', '.join(_EXTENT_TEXT[extent] for extent in extents)})"
+    for kind, extents in EXTENTS.items()
+    if kind not in (Kind.PER_ARRAY, Kind.ARRAY)
+}
+"""The shape of a block for the weight array w."""

@@ -1,0 +1,451 @@
+"""The body of an emitted optimizer: its stages and statements. See `emit.py`.
+
+Expressions are Python syntax trees, made from the function table's expressions by substitution, so
+that `ast.unparse` writes the parentheses that are needed and no others.
+"""
+
+import ast
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from optdsl.backends.emit_names import Names, is_nameless, stages_of, static_values
+from optdsl.ir import Operation, Program, Role
+from optdsl.ops import Kind, OpDef, Over
+from optdsl.ops.kinds import last_scalar
+from optdsl.passes.infer import infer
+
+MAX_EXPRESSION = 80
+"""Statements are no longer than this, where names for their parts make them shorter."""
+
+_MATRICES = (Over.ROW, Over.COLUMN, Over.MATRIX)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A state variable in the source: its field's name, and where its new value is."""
+
+    name: str
+    kind: Kind
+    dtype: str | None
+    new: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """The varying parts of the source."""
+
+    fields: tuple[Field, ...]
+    hyperparameters: tuple[str, ...]
+    reads_rate: bool
+    lines: tuple[str, ...]
+    """The statements of `update_fn` up to the new state, without their first indentation."""
+    update: str
+    """The list with the update's leaves, negated."""
+
+
+def emit_body(program: Program, reserved: frozenset[str]) -> Body:
+    """The body of a program without dead state, its constants folded."""
+    return _Emitter(program, reserved).emit()
+
+
+class _Emitter:
+    def __init__(self, program: Program, reserved: frozenset[str]) -> None:
+        self.program, self.first = program, len(program.inputs)
+        self.kinds = infer(program)
+        self.stages = stages_of(program, self.kinds)
+        self.last_stage = max(self.stages, default=0)
+        self.static = static_values(program)
+        self.names = Names(program, self.kinds, self.stages, reserved)
+        self.readers: dict[int, list[int]] = {}
+        for value, operation in enumerate(program.operations, start=self.first):
+            for arg in operation.args:
+                self.readers.setdefault(arg, []).append(value)
+        self.inlined: dict[int, ast.expr] = {}
+        self.totals: dict[int, list[str]] = {}
+        self.casts: dict[tuple[int, int], str] = {}
+        self.lists: dict[int, str] = {
+            v: self.names.of(v) for v in range(self.first) if self.kinds[v] != Kind.SCALAR
+        }
+        """Where the leaves of a value are, once they are computed."""
+
+    def emit(self) -> Body:
+        lines: list[str] = []
+        for stage in range(self.last_stage + 1):
+            for value in self._values(stage, scalar=True):
+                lines += self._statement(value)
+            lines += self._pass(stage)
+            for value in self._values(stage + 1):
+                lines += self._tree_sums(value)
+        update, fields, ends = self._outputs()
+        lines = [*self._head(lines), *lines, *ends]
+        hyperparameters = self.program.with_role(Role.HYPERPARAMETER)
+        return Body(
+            fields,
+            tuple(self.names.of(i) for i in hyperparameters),
+            self._reads(Role.LEARNING_RATE),
+            tuple(lines),
+            update,
+        )
+
+    # The frame
+
+    def _head(self, lines: list[str]) -> list[str]:
+        """From the arguments of `update_fn` to the inputs."""
+        names, program = self.names, self.program
+        head = ["del extra_args"]
+        dtypes = f"*{names.gradient}"
+        if self._reads(Role.WEIGHT):
+            head += ["if params is None:", "    raise ValueError(NO_PARAMS)"]
+        head.append("count = optax.safe_increment(state.count)")
+        head.append(f"{names.gradient}, structure = jax.tree.flatten(updates)")
+        if self._reads(Role.WEIGHT):
+            weight = names.of(program.with_role(Role.WEIGHT)[0])
+            head.append(f"{weight} = structure.flatten_up_to(params)")
+            dtypes += f", *{weight}"
+        for state in program.states:
+            source = f"state.{names.of(state)}"
+            is_scalar = self.kinds[state] == Kind.SCALAR
+            source = source if is_scalar else f"structure.flatten_up_to({source})"
+            head.append(f"{names.of(state)} = {source}")
+        inputs: list[str] = []
+        if self._reads(Role.LEARNING_RATE):
+            name = names.of(program.with_role(Role.LEARNING_RATE)[0])
+            choice = "learning_rate(state.count) if callable(learning_rate) else learning_rate"
+            inputs += [f"rate = {choice}", f"{name} = jnp.asarray(rate, scalar)"]
+        if self._reads(Role.STEP):
+            inputs.append(f"{names.of(program.with_role(Role.STEP)[0])} = count.astype(scalar)")
+        if inputs or any(re.search(r"\bscalar\b", line) for line in lines):
+            head.append(f"scalar = jnp.result_type(jnp.float32, {dtypes})")
+        return [*head, *inputs]
+
+    def _outputs(self) -> tuple[str, tuple[Field, ...], list[str]]:
+        """The update's list, the state's fields, and the statements that make them."""
+        program, names = self.program, self.names
+        update = names.fresh("new_updates")
+        gradient = names.gradient
+        lines = [f"{update} = {self._cast_list(program.outputs[0], gradient, negated=True)}"]
+        fields: list[Field] = []
+        for state, output in zip(program.states, program.outputs[1:], strict=True):
+            entry, name = program.inputs[state], names.of(state)
+            new = names.fresh(f"new_{name}")
+            if entry.kind == Kind.SCALAR:
+                lines.append(f"{new} = cast({self._text(output)}, {name})")
+                fields.append(Field(name, entry.kind, entry.dtype, new))
+            else:
+                lines.append(f"{new} = {self._cast_list(output, name)}")
+                fields.append(Field(name, entry.kind, entry.dtype, f"structure.unflatten({new})"))
+        return update, tuple(fields), lines
+
+    def _cast_list(self, output: int, old: str, negated: bool = False) -> str:
+        """The leaves of an output in the shapes and dtypes of the list `old`."""
+        minus = "-" if negated else ""
+        if output < 0 or self.kinds[output] == Kind.SCALAR:
+            return f"[cast({minus}{self._text(output)}, old) for old in {old}]"
+        source, item = self.lists[output], "new"
+        if source.startswith("steps["):
+            source, item, minus = "steps", f"new{source[5:]}", ""
+        elif source == "steps":
+            minus = ""
+        if self.kinds[output] not in (Kind.ARRAY, Kind.PER_ARRAY) and self._wants_array(output):
+            item = f"spread({item}, old)"
+        return f"[cast({minus}{item}, old) for new, old in zip({source}, {old}, strict=True)]"
+
+    def _wants_array(self, output: int) -> bool:
+        """Whether a value is the new value of a state with a number for each weight."""
+        states = zip(self.program.states, self.program.outputs[1:], strict=True)
+        return any(o == output and self.kinds[s] == Kind.ARRAY for s, o in states)
+
+    def _reads(self, role: Role) -> bool:
+        values = self.program.with_role(role)
+        return any(v in self.readers or v in self.program.outputs for v in values)
+
+    def _values(self, stage: int, scalar: bool | None = None) -> list[int]:
+        """The results computed in a stage, in order."""
+        end = self.first + len(self.program.operations)
+        found = [v for v in range(self.first, end) if self.stages[v] == stage]
+        return [v for v in found if scalar is None or (self.kinds[v] == Kind.SCALAR) == scalar]
+
+    def _operation(self, value: int) -> Operation:
+        return self.program.operations[value - self.first]
+
+    # Stages
+
+    def _pass(self, stage: int) -> list[str]:
+        """The inner function over one leaf of each array, and its application to all."""
+        values = self._values(stage, scalar=False)
+        if not values:
+            return []
+        statements = [line for value in values for line in self._statement(value)]
+        is_last = stage == self.last_stage
+        update = self.program.outputs[0]
+        exported = [v for v in values if self._is_exported(v, stage)]
+        exported.sort(key=lambda v: self.program.outputs.index(v) if is_last else v)
+        returned = [
+            ast.unparse(ast.UnaryOp(ast.USub(), self._use(v)))
+            if is_last and v == update
+            else self._text(v)
+            for v in exported
+        ]
+        text = "\n".join([*statements, *returned])
+        lists = dict.fromkeys([*self.lists.values(), self.names.gradient])
+        read = [name for name in lists if re.search(rf"\b{name}\b", text)]
+        read = read or [self.names.gradient]
+        passes = sum(bool(self._values(s, scalar=False)) for s in range(self.last_stage + 1))
+        function = "leaf" if passes == 1 else f"leaf_{stage + 1}"
+        many = len(exported) > 1
+        lines = ["", f"def {function}({', '.join(read)}):"]
+        lines += [f"    {line}" for line in [*statements, f"return {', '.join(returned)}"]]
+        target = "steps" if many or is_last else self.names.of(exported[0])
+        zipped = f"zip({', '.join(read)}, strict=True)"
+        lines.append("")
+        if len(zipped) > MAX_EXPRESSION - 40:
+            lines.append(f"columns = {zipped}")
+            zipped = "columns"
+        lines.append(f"{target} = [{function}(*leaves) for leaves in {zipped}]")
+        for position, value in enumerate(exported):
+            name = self.names.of(value)
+            if is_last:
+                self.lists[value] = f"steps[{position}]" if many else "steps"
+            else:
+                self.lists[value] = name
+                lines += [f"{name} = [new[{position}] for new in steps]"] if many else []
+        return lines
+
+    def _is_exported(self, value: int, stage: int) -> bool:
+        """Whether a value is read outside of its stage's inner function."""
+        if value in self.program.outputs:
+            return True
+        return any(self.stages[reader] > stage for reader in self.readers.get(value, ()))
+
+    def _tree_sums(self, value: int) -> list[str]:
+        """The sums over the tree that a result needs, as scalars."""
+        op, args, _ = self._operation(value)
+        if op.over is not Over.TREE or all(self._kind(arg) == Kind.SCALAR for arg in args):
+            return []
+        added = args[:1] if op.rule is last_scalar else args
+        common = max(self._kind(arg) for arg in added)
+        lists = {arg: self.lists[arg] for arg in added if self._kind(arg) != Kind.SCALAR}
+        item: dict[int, str] = dict(zip(lists, ("x", "y"), strict=False))
+        full = next(arg for arg in lists if self._kind(arg) == common)
+        nodes = [self._summand(arg, item, item[full], common) for arg in added]
+        items, sources = ", ".join(item.values()), ", ".join(lists.values())
+        over = f"{items} in {sources}" if len(item) == 1 else (
+            f"{items} in zip({sources}, strict=True)"
+        )  # fmt: skip
+        lines: list[str] = []
+        self.totals[value] = []
+        for expression in op.sums:
+            total = self.names.of(value)
+            total = total if op.lower == "{s0}" else self.names.fresh(f"{total}_sum")
+            lines.append(f"terms = [{ast.unparse(_filled(op, expression, nodes))} for {over}]")
+            lines.append(f"{total} = jnp.asarray(sum(map(jnp.sum, terms)), scalar)")
+            self.totals[value].append(total)
+        if "{n}" in op.lower:
+            total = self.names.fresh(f"{self.names.of(value)}_size")
+            lines.append(f"{total} = sum({item[full]}.size for {over})")
+            self.totals[value].append(total)
+        return lines
+
+    def _summand(self, arg: int, item: dict[int, str], full: str, common: Kind) -> ast.expr:
+        """One leaf of an argument of a sum, of the common kind and the dtype of scalars."""
+        if self._kind(arg) == Kind.SCALAR:
+            return _parse(f"jnp.broadcast_to({self._text(arg)}, {full}.shape)")
+        name = item[arg]
+        if self._kind(arg) == common:
+            return _parse(f"{name}.astype(scalar)")
+        if common == Kind.ARRAY and self._kind(arg) != Kind.PER_ARRAY:
+            return _parse(f"spread({name}.astype(scalar), {full})")
+        return _parse(f"jnp.broadcast_to({name}.astype(scalar), {full}.shape)")
+
+    # Expressions
+
+    def _statement(self, value: int) -> list[str]:
+        """The assignment of a result, or nothing if it is written where it is read."""
+        if value in self.totals and self._operation(value).op.lower == "{s0}":
+            return []
+        lines = [*self._cast_totals(value), *self._repeated_casts(value)]
+        expression = self._expression(value)
+        if len(ast.unparse(expression)) > MAX_EXPRESSION:
+            for arg in dict.fromkeys(self._operation(value).args):
+                if arg in self.inlined:
+                    lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
+            expression = self._expression(value)
+        if self._is_inlined(value, ast.unparse(expression)):
+            self.inlined[value] = expression
+            return lines
+        return [*lines, f"{self.names.of(value)} = {ast.unparse(expression)}"]
+
+    def _cast_totals(self, value: int) -> list[str]:
+        """Before an elementwise use of sums over the tree: these in the dtype of the leaf."""
+        if value not in self.totals or self.kinds[value] == Kind.SCALAR:
+            return []
+        dtype = f"{self._text(self._operation(value).args[0])}.dtype"
+        lines: list[str] = []
+        for i, total in enumerate(self.totals[value]):
+            name = self.names.fresh("total")
+            lines.append(f"{name} = {total}.astype({dtype})")
+            self.totals[value][i] = name
+        return lines
+
+    def _repeated_casts(self, value: int) -> list[str]:
+        """Names for arguments that are cast and that the function's expression has twice."""
+        op, args, _ = self._operation(value)
+        lines: list[str] = []
+        for name, arg in zip(op.args, args, strict=True):
+            repeated = op.lower.count(f"{{{name}}}") > 1
+            if repeated and self.kinds[value] != Kind.SCALAR and self._is_cast(arg, value):
+                cast = self.names.fresh(name)
+                lines.append(f"{cast} = {ast.unparse(self._meeting(arg, value))}")
+                self.casts[value, arg] = cast
+        return lines
+
+    def _is_inlined(self, value: int, text: str) -> bool:
+        """Whether a nameless result is read just once, in the same place, and is short."""
+        readers = self.readers.get(value, [])
+        outputs = self.program.outputs.count(value)
+        name = self._operation(value).name
+        if not is_nameless(name) or len(readers) + outputs != 1:
+            return False
+        if len(text) > MAX_EXPRESSION - len(name):
+            return False
+        if outputs:
+            return self.kinds[value] != Kind.SCALAR and self.stages[value] == self.last_stage
+        op, args, _ = self._operation(readers[0])
+        same_place = self.stages[readers[0]] == self.stages[value] and (
+            (self.kinds[readers[0]] == Kind.SCALAR) == (self.kinds[value] == Kind.SCALAR)
+        )
+        once = op.lower.count(f"{{{op.args[args.index(value)]}}}") == 1
+        plain = op.over is Over.NOTHING and not self._casts(readers[0])
+        return same_place and once and plain
+
+    def _expression(self, value: int) -> ast.expr:
+        """A result's expression, of its arguments' names."""
+        op, args, _ = self._operation(value)
+        kind = self.kinds[value]
+        if kind == Kind.SCALAR and op.over is not Over.TREE:
+            return self._scalar(op, args)
+        if op.over is Over.TREE:
+            return self._over_tree(value)
+        if op.over is Over.NOTHING:
+            nodes = [self._meeting(arg, value) for arg in args]
+            return _filled(op, op.lower, nodes)
+        return self._over_blocks(op, args, kind)
+
+    def _scalar(self, op: OpDef, args: tuple[int, ...]) -> ast.expr:
+        """A function of scalars; sums are of their one number."""
+        nodes = [self._use(arg) for arg in args]
+        if all(arg < 0 or self.static[arg] for arg in args) and op.name in _UNSAFE:
+            return _filled(op, _UNSAFE[op.name], nodes)
+        sums = [_filled(op, expression, nodes) for expression in op.sums]
+        return _filled(op, op.lower, nodes, sums)
+
+    def _over_tree(self, value: int) -> ast.expr:
+        """A function of sums over the tree, elementwise in its arguments if it has a bound."""
+        op, args, _ = self._operation(value)
+        totals = self.totals.get(value)
+        if totals is None:
+            return self._scalar(op, args)
+        if self.kinds[value] == Kind.SCALAR:
+            return _filled(op, op.lower, [], [_parse(total) for total in totals])
+        nodes = [self._meeting(arg, value) for arg in args]
+        return _filled(op, op.lower, nodes, [_parse(total) for total in totals])
+
+    def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
+        """A reduction over each array, its rows or its columns; or a function of matrices."""
+        gradient = self.names.gradient
+        if op.over is Over.MATRIX:
+            node = _filled(op, op.lower, [_parse(f"matrix({self.names.of(a)})") for a in args])
+        else:
+            text = self.names.of(args[0])
+            text = f"matrix({text})" if op.over in _MATRICES else text
+            axis = {Over.ROW: ", axis=1, keepdims=True", Over.COLUMN: ", axis=0, keepdims=True"}
+            summand = [_parse(f"{text}.astype(scalar)")]
+            sums = [
+                _parse(f"jnp.sum({ast.unparse(_filled(op, s, summand))}{axis.get(op.over, '')})")
+                for s in op.sums
+            ]
+            length = {Over.ROW: f"{text}.shape[1]", Over.COLUMN: f"{text}.shape[0]"}
+            sums.append(_parse(length.get(op.over, f"{text}.size")))
+            node = _filled(op, op.lower, [], sums)
+        if op.over in _MATRICES and kind in (Kind.ARRAY, Kind.PER_ARRAY):
+            shape = f"{gradient}.shape" if kind == Kind.ARRAY else "()"
+            node = _parse(f"jnp.reshape({ast.unparse(node)}, {shape})")
+        return node
+
+    def _casts(self, value: int) -> bool:
+        """Whether an elementwise operation on blocks casts one of its arguments upward."""
+        if self.kinds[value] == Kind.SCALAR:
+            return False
+        return any(self._is_cast(arg, value) for arg in self._operation(value).args)
+
+    def _is_cast(self, arg: int, value: int) -> bool:
+        return arg >= 0 and not self.static[arg] and self.kinds[arg] != self.kinds[value]
+
+    def _meeting(self, arg: int, value: int) -> ast.expr:
+        """An argument of an elementwise operation, cast upward to meet the others."""
+        if (value, arg) in self.casts:
+            return _parse(self.casts[value, arg])
+        if not self._is_cast(arg, value):
+            return self._use(arg)
+        kind = self.kinds[value]
+        args = self._operation(value).args
+        if self._operation(value).op.rule is last_scalar:
+            args = args[:2] if len(args) > 2 else args[:1]
+        met = [self.names.of(a) for a in dict.fromkeys(args) if self._kind(a) == kind and a >= 0]
+        node = self._use(arg)
+        if kind == Kind.ARRAY and self.kinds[arg] not in (Kind.SCALAR, Kind.PER_ARRAY):
+            node = _parse(f"spread({ast.unparse(node)}, {self.names.gradient})")
+        if not met:
+            return node
+        dtype = f"{met[0]}.dtype" if len(met) == 1 else f"jnp.result_type({', '.join(met)})"
+        return _parse(f"{ast.unparse(_group(node))}.astype({dtype})")
+
+    def _use(self, arg: int) -> ast.expr:
+        if arg < 0:
+            return _parse(repr(self.program.constants[~arg]))
+        return self.inlined.get(arg) or _parse(self.names.of(arg))
+
+    def _text(self, arg: int) -> str:
+        return ast.unparse(self._use(arg))
+
+    def _kind(self, arg: int) -> Kind:
+        return self.kinds[arg] if arg >= 0 else Kind.SCALAR
+
+
+_UNSAFE = {
+    "/": "jnp.divide({x}, {y})",
+    "reciprocal": "jnp.divide(1, {x})",
+}
+"""Functions of Python numbers alone that would raise where jax.numpy gives infinity."""
+
+
+def _parse(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
+
+
+def _group(node: ast.expr) -> ast.expr:
+    """The node as it stands before a dot."""
+    return node if isinstance(node, ast.Name | ast.Call) else _parse(f"({ast.unparse(node)})")
+
+
+class _Substitute(ast.NodeTransformer):
+    def __init__(self, nodes: dict[str, ast.expr]) -> None:
+        self.nodes = nodes
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.nodes.get(node.id, node)
+
+
+def _filled(
+    op: OpDef, expression: str, args: Iterable[ast.expr], sums: Iterable[ast.expr] = ()
+) -> ast.expr:
+    """An expression of the table with arguments and sums put in; the last may be the count."""
+    places = {name: f"_{name}" for name in op.args}
+    sums = list(sums)
+    places |= {f"s{i}": f"_s{i}" for i in range(len(op.sums))}
+    nodes = dict(zip((f"_{name}" for name in op.args), args, strict=False))
+    nodes |= {f"_s{i}": node for i, node in enumerate(sums[: len(op.sums)])}
+    nodes["_n"] = sums[-1] if len(sums) > len(op.sums) else ast.Constant(1)
+    nodes["xp"] = ast.Name("jnp")
+    return _Substitute(nodes).visit(_parse(expression.format(**places, n="_n")))

@@ -1,0 +1,152 @@
+"""What `optdsl evolve` shows while it searches, and at the end."""
+
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import optdsl
+from optdsl.cli import evolve_output
+from optdsl.cli.evolve import new_folder
+from optdsl.cli.evolve_output import ProgressLine, show_summary
+from optdsl.evolve.driver import Progress
+from optdsl.evolve.rescore import Report
+from optdsl.evolve.run import RunConfig, Summary
+
+
+def progress(programs: int, evaluations: int) -> Progress:
+    return Progress(programs, evaluations, invalid=3, best=-0.5, redundant_fraction=0.25)
+
+
+@pytest.fixture
+def console(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    text = io.StringIO()
+    console = Console(file=text, highlight=False, width=100)
+    monkeypatch.setattr(evolve_output, "CONSOLE", console)
+    return text
+
+
+class Clock:
+    """Time as a test has it."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_where_there_is_no_terminal(console: io.StringIO) -> None:
+    clock = Clock()
+    with ProgressLine(100, clock) as line:
+        for number in range(1, 101):
+            clock.now = 0.4 * number
+            line.update("evolution", lambda n=number: progress(n, n // 2))
+    drawn = console.getvalue().splitlines()
+    assert drawn[0] == (
+        "evolution  25%: 25 programs, 12 evaluated, best -0.5000, 52% from cache, 25% redundant, "
+        "29 s left"
+    )
+    assert len(drawn) == 4
+    assert drawn[-1].endswith("0 s left")
+
+
+def test_counting_is_left_out_between_the_lines(console: io.StringIO) -> None:
+    clock, counted = Clock(), 0
+
+    def counts() -> Progress:
+        nonlocal counted
+        counted += 1
+        return progress(counted, 1)
+
+    with ProgressLine(1000, clock) as line:
+        for number in range(1000):
+            clock.now = 0.011 * number
+            line.update("evolution", counts)
+    assert counted == 1
+
+
+def test_tuning_is_measured_by_evaluations(console: io.StringIO) -> None:
+    clock = Clock()
+    with ProgressLine(100, clock) as line:
+        clock.now = 20.0
+        line.update("evolution", lambda: progress(100, 40))
+        clock.now = 21.0
+        line.update("tune", lambda: progress(5, 5))
+        clock.now = 31.0
+        line.update("tune", lambda: progress(11, 10))
+    assert "tune  25%: 11 programs, 10 evaluated" in console.getvalue().splitlines()[-1]
+    assert console.getvalue().rstrip().endswith("30 s left")
+
+
+def test_the_goal_of_tuning_is_all_that_the_search_evaluated(console: io.StringIO) -> None:
+    """Not what it had evaluated when a line was last drawn."""
+    clock = Clock()
+    with ProgressLine(100, clock) as line:
+        clock.now = 20.0
+        line.update("evolution", lambda: progress(50, 40))
+        clock.now = 21.0
+        line.update("evolution", lambda: progress(100, 80))
+        line.update("tune", lambda: progress(0, 0))
+        clock.now = 31.0
+        line.update("tune", lambda: progress(21, 20))
+    assert "tune  25%: 21 programs" in console.getvalue().splitlines()[-1]
+
+
+def test_nothing_yet_is_no_division_by_zero(console: io.StringIO) -> None:
+    clock = Clock()
+    line = ProgressLine(100, clock)
+    clock.now = 100.0
+    line.update("evolution", lambda: replace(progress(0, 0), best=-math.inf))
+    assert "0%: 0 programs, 0 evaluated, best -inf" in console.getvalue()
+    assert "left" not in console.getvalue()
+
+
+def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summary:
+    config = RunConfig("0", "quadratic", 1.0, 10, 5, 2, 0, "evolution", "paper", False, "")
+    program = optdsl.parse("def train(g, lr):\n    return lr * g\n").ir
+    initial = Report(-1.0, 0.1, -1.0, 0.1)
+    return Summary(
+        config, progress(10, 5), 3.0, initial, tuned, program, best, program, "00", folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "tuned", "verdict"),
+    [
+        (Report(-0.1, 0.0, -0.10, 0.03), Report(-0.3, 0.0, -0.30, 0.04), "better than"),
+        (Report(-0.3, 0.0, -0.30, 0.03), Report(-0.1, 0.0, -0.10, 0.04), "worse than"),
+        (Report(-0.1, 0.0, -0.20, 0.03), Report(-0.3, 0.0, -0.30, 0.04), "not told apart from"),
+        (Report(-0.1, 0.0, -math.inf, math.nan), Report(-0.3, 0.0, -0.3, 0.1), "no comparison"),
+        (
+            Report(-math.inf, math.nan, -math.inf, math.nan),
+            Report(-math.inf, math.nan, -math.inf, math.nan),
+            "no comparison",
+        ),
+    ],
+)
+def test_the_verdict(console: io.StringIO, best: Report, tuned: Report, verdict: str) -> None:
+    show_summary(summary(best, tuned))
+    shown = console.getvalue()
+    assert f"verdict: {verdict}" in shown
+    for row in ("as started", "its constants tuned", "best of evolution", "held-out test"):
+        assert row in shown
+    assert "10 programs, 5 evaluated (50.0% from cache), 3 invalid, 25% redundant" in shown
+    assert "written to runs/x/best.opt" in shown
+
+
+@pytest.mark.parametrize("name", ["run[bold]", "a[/b]", "x[red]y"])
+def test_folders_are_no_markup(console: io.StringIO, name: str) -> None:
+    good = Report(-0.1, 0.1, -0.1, 0.1)
+    show_summary(summary(good, good, Path(name)))
+    assert f"written to {Path(name) / 'best.opt'}" in console.getvalue()
+
+
+def test_new_folders_are_numbered(tmp_path: Path) -> None:
+    assert new_folder(tmp_path, "task") == tmp_path / "task-1"
+    (tmp_path / "task-1").mkdir()
+    (tmp_path / "task-2").touch()
+    assert new_folder(tmp_path, "task") == tmp_path / "task-3"
+    assert new_folder(tmp_path / "runs", "task") == tmp_path / "runs" / "task-1"

@@ -1,0 +1,97 @@
+"""Candidates: checked without being run; proposals: always valid."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from optdsl.evolve.genome import Genome, Statement, from_program, to_program
+from optdsl.evolve.mutations import MUTATIONS
+from optdsl.evolve.proposals import MAX_ATTEMPTS, check, propose
+from optdsl.frontend import find_source, load, stdlib
+from optdsl.ir import verify
+from optdsl.ops import BY_NAME, OPS, FunctionSet, functions
+from optdsl.passes.hashing import structural_hash
+
+BROKEN = Statement("update", BY_NAME["cos"], ("nowhere",))
+
+
+def test_check_gives_program_and_key(adam) -> None:
+    candidate = check(adam)
+    assert candidate is not None
+    assert candidate.genome is adam
+    assert candidate.program == to_program(adam)
+    assert candidate.key == structural_hash(candidate.program)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        BROKEN,
+        Statement("update", BY_NAME["global_norm"], ("g",)),  # the update is a scalar
+        Statement("update", BY_NAME["interpolate"], ("g", "g", "m")),  # the third is no scalar
+        Statement("update", BY_NAME["transpose"], ("g",)),  # the update has another shape
+    ],
+)
+def test_what_is_no_program_is_no_candidate(adam, statement) -> None:
+    assert check(replace(adam, statements=(*adam.statements, statement))) is None
+
+
+def test_a_state_must_keep_its_kind(genome_of) -> None:
+    genome = genome_of("def train(g, c: scalar):\n    return g + c, c\n")
+    assert check(genome) is not None
+    assert check(replace(genome, returned=(*genome.returned[:1], "g"))) is None
+
+
+@pytest.mark.parametrize("strategy", MUTATIONS)
+@pytest.mark.parametrize("which", ["paper", "all"])
+def test_proposals_are_valid_and_reproducible(strategy: str, which: str) -> None:
+    drawn_from = OPS if which == "all" else functions(FunctionSet.PAPER)
+    for i, name in enumerate(list(stdlib())[::3]):
+        genome = from_program(load(find_source(name)))
+        for step in range(6):
+            seed = 100 * i + step
+            proposal = propose(genome, random.Random(seed), MUTATIONS[strategy], drawn_from)
+            again = propose(genome, random.Random(seed), MUTATIONS[strategy], drawn_from)
+            assert proposal == again
+            verify(proposal.candidate.program)
+            assert proposal.candidate.key == structural_hash(proposal.candidate.program)
+            assert proposal.mutation in [n for n, _ in MUTATIONS[strategy]]
+            genome = proposal.candidate.genome
+
+
+def test_invalid_children_are_counted(adam, paper_functions) -> None:
+    calls = 0
+
+    def fails_thrice(genome: Genome, *_: object) -> Genome:
+        nonlocal calls
+        calls += 1
+        return replace(genome, statements=(BROKEN,)) if calls <= 3 else genome
+
+    proposal = propose(adam, random.Random(0), [("stub", fails_thrice)], paper_functions)
+    assert (proposal.mutation, proposal.invalid, calls) == ("stub", 3, 4)
+
+
+def test_the_parent_where_there_is_no_valid_child(adam, paper_functions) -> None:
+    def fails(genome: Genome, *_: object) -> Genome:
+        return replace(genome, statements=(BROKEN,))
+
+    proposal = propose(adam, random.Random(0), [("stub", fails)], paper_functions)
+    assert (proposal.mutation, proposal.invalid) == ("none", MAX_ATTEMPTS)
+    assert proposal.candidate.genome == adam
+
+
+def test_each_mutation_is_drawn_equally_often(adam, paper_functions) -> None:
+    drawn = {"a": 0, "b": 0, "c": 0}
+
+    def counting(name: str):
+        def mutate(genome: Genome, *_: object) -> Genome:
+            drawn[name] += 1
+            return genome
+
+        return name, mutate
+
+    mutations = [counting(name) for name in drawn]
+    for seed in range(900):
+        propose(adam, random.Random(seed), mutations, paper_functions)
+    assert all(240 < count < 360 for count in drawn.values())
