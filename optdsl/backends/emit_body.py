@@ -143,13 +143,16 @@ class _Emitter:
         if output < 0 or self.kinds[output] == Kind.SCALAR:
             return f"[cast({minus}{self._text(output)}, old) for old in {old}]"
         source, item = self.lists[output], "new"
-        if source.startswith("steps["):
-            source, item, minus = "steps", f"new{source[5:]}", ""
-        elif source == "steps":
-            minus = ""
+        if source.startswith("steps"):
+            source, item = "steps", f"new{source[5:]}"
+            minus = "" if self._is_negated(output) else minus
         if self.kinds[output] not in (Kind.ARRAY, Kind.PER_ARRAY) and self._wants_array(output):
             item = f"spread({item}, old)"
         return f"[cast({minus}{item}, old) for new, old in zip({source}, {old}, strict=True)]"
+
+    def _is_negated(self, value: int) -> bool:
+        """Whether the inner function returns the update's negative, being nothing but the update."""
+        return value == self.program.outputs[0] and self.program.outputs.count(value) == 1
 
     def _wants_array(self, output: int) -> bool:
         """Whether a value is the new value of a state with a number for each weight."""
@@ -178,12 +181,11 @@ class _Emitter:
             return []
         statements = [line for value in values for line in self._statement(value)]
         is_last = stage == self.last_stage
-        update = self.program.outputs[0]
         exported = [v for v in values if self._is_exported(v, stage)]
         exported.sort(key=lambda v: self.program.outputs.index(v) if is_last else v)
         returned = [
             ast.unparse(ast.UnaryOp(ast.USub(), self._use(v)))
-            if is_last and v == update
+            if is_last and self._is_negated(v)
             else self._text(v)
             for v in exported
         ]

@@ -188,20 +188,12 @@ def test_names_never_collide_with_the_sources_own(name: str, role: str) -> None:
         "\nimport os\nos.abort()\n",
         "{braces} %s %(x)s {0}",
         "x" * 500,
+        '"""\nraise SystemExit\n"""\x00\u202e',
     ],
 )
 def test_docstrings_stay_docstrings(doc: str) -> None:
-    program = text(f'"""{doc}"""\ndef train(g, lr):\n    return lr * g\n') if not doc.endswith(
-        ("\\", '"')
-    ) else Program(**{**vars_of(text("def train(g, lr):\n    return lr * g\n")), "doc": doc})  # fmt: skip
-    assert skeleton(emit_source(program, "a")) == skeleton(
-        emit_source(text("def train(g, lr):\n    return lr * g\n"), "a")
-    )
-
-
-def test_a_docstring_of_triple_quotes() -> None:
     plain = text("def train(g, lr):\n    return lr * g\n")
-    hostile = Program(**{**vars_of(plain), "doc": '"""\nraise SystemExit\n"""\x00\u202e'})
+    hostile = Program(**{**vars_of(plain), "doc": doc})
     assert skeleton(emit_source(hostile, "a")) == skeleton(emit_source(plain, "a"))
 
 
