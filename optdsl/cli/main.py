@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from optdsl.cli.output import INTERRUPTED, fail, report_errors
+from optdsl.cli.output import INTERRUPTED, fail, report_errors, say
 from optdsl.diagnostics import OptError, did_you_mean, nearest
 
 COMMANDS: dict[str, str] = {
@@ -65,13 +65,20 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> NoReturn:
     """The console script; `args` are by default those of the process."""
+    args = sys.argv[1:] if args is None else args
+    for arg in args:
+        if not _is_text(arg):
+            fail(f"the argument {arg!a} is not valid UTF-8")
     try:
-        cli.main(args, prog_name="optdsl", standalone_mode=False)
+        # Not `cli.main`, which makes its own exit codes of interrupts and closed pipes.
+        with cli.make_context("optdsl", list(args)) as context:
+            cli.invoke(context)
     except OptError as error:
         sys.exit(report_errors(error.diagnostics))
     except click.exceptions.Exit as exit_:
         sys.exit(exit_.exit_code)
     except (KeyboardInterrupt, click.Abort):
+        say()  # ends the line on which a terminal shows ^C
         fail("interrupted", INTERRUPTED)
     except click.ClickException as error:
         error.show()
@@ -81,3 +88,12 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     sys.exit(0)
+
+
+def _is_text(arg: str) -> bool:
+    """Whether a name can be written into JSON, TOML and sources: bytes that are no UTF-8 can't."""
+    try:
+        arg.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
