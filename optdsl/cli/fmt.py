@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+from io import StringIO
 from pathlib import Path
 
 import click
@@ -50,10 +51,14 @@ def command(files: tuple[str, ...], only_check: bool, show_diff: bool) -> None:
 
 
 def _print_diff(name: str, before: str, after: str) -> None:
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), name, f"{name} (new)"
-    )
-    click.echo("".join(lines), nl=False)
+    for line in difflib.unified_diff(_lines(before), _lines(after), name, f"{name} (new)"):
+        ended = line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        click.echo(ended, nl=False)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, split only where `diff` and `patch` split them."""
+    return list(StringIO(text))
 
 
 def _write(name: str, text: str) -> None:
