@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from optdsl.cli.options import positive
 from optdsl.cli.output import fail, print_json, say
 from optdsl.cli.tasks import find_task_or_fail
 from optdsl.evolve.mutations import MUTATIONS
@@ -24,7 +25,7 @@ from optdsl.resources import search_start
 @click.option("--strategy", type=click.Choice(list(MUTATIONS)), default="evolution")
 @click.option("--functions", type=click.Choice([s.value for s in FunctionSet]), default="paper")
 @click.option("--protected", is_flag=True, help="Keep functions inside of their domains.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Peak learning rate.")
+@click.option("--lr", type=float, callback=positive, help="Peak learning rate.")
 @click.option("--out", metavar="DIR", help="The run folder; by default a new one in runs/.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one object.")
 def command(

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from optdsl.cli.options import positive
 from optdsl.cli.output import FINDINGS, fail, print_json, say
 from optdsl.cli.tasks import find_task_or_fail
 from optdsl.diagnostics import did_you_mean, nearest
@@ -18,7 +19,9 @@ from optdsl.passes.protect import protect
 @click.command("train")
 @click.argument("file", metavar="FILE")
 @click.option("--task", required=True, help="A built-in task, or a file my_task.py.")
-@click.option("--lr", type=float, help="Peak learning rate; see below for the default.")
+@click.option(
+    "--lr", type=float, callback=positive, help="Peak learning rate; see below for the default."
+)
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--set", "settings", metavar="NAME=VALUE", multiple=True, help="A hyperparameter.")
 @click.option("--protected", is_flag=True, help="Keep functions inside of their domains.")
@@ -41,8 +44,6 @@ def command(
     program = load(find_source(file))
     program = protect(program) if protected else program
     values = _parse_settings(program, settings)
-    if lr is not None and not (math.isfinite(lr) and lr > 0):
-        fail(f"--lr must be a finite number above 0, not {lr}")
     found = find_task_or_fail(task)
 
     from optdsl.tasks.evaluation import FAILED, default_learning_rate, evaluate_jitted
