@@ -237,12 +237,14 @@ def default_learning_rate(program: Program, task: Task) -> float:
     """The peak learning rate where the user gives none.
 
     1 for a program that multiplies `lr` by a constant of its own, as the paper's programs do
-    (`lr = lr * 0.001`), else the task's.
+    (`lr = lr * 0.001`), else the task's. A sign, as in `-lr`, is no such constant.
     """
     live = live_values(program)
     rates = set(program.with_role(Role.LEARNING_RATE))
-    for value, operation in enumerate(program.operations, start=len(program.inputs)):
-        is_factor = operation.op.name == "*" and live[value]
-        if is_factor and rates & set(operation.args) and min(operation.args) < 0:
+    for value, (op, args, _) in enumerate(program.operations, start=len(program.inputs)):
+        if op.name != "*" or not live[value] or not rates & set(args) or min(args) >= 0:
+            continue
+        if abs(program.constants[~min(args)]) != 1.0:
             return 1.0
+        rates.add(value)
     return task.learning_rate
