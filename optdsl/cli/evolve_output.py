@@ -30,7 +30,8 @@ class ProgressLine:
         self.programs = programs
         self.clock = clock
         self.stage = ""
-        self.evaluations = self.goal = 0
+        self.goal = 0
+        self.counts: Callable[[], Progress] | None = None
         self.began = self.drawn = clock()
         self.live = Live(console=CONSOLE, transient=True, refresh_per_second=5)
 
@@ -49,8 +50,10 @@ class ProgressLine:
         """Called after each commit; cheap unless it draws."""
         now = self.clock()
         if stage != self.stage:
-            self.goal = self.evaluations if stage == "tune" else 0
+            # The baseline is tuned with as many evaluations as the search before it took.
+            self.goal = self.counts().evaluations if self.counts and stage == "tune" else 0
             self.stage, self.began = stage, now
+        self.counts = counts
         if now - self.drawn < (DRAW_INTERVAL if CONSOLE.is_terminal else PLAIN_INTERVAL):
             return
         self.drawn, progress = now, counts()
@@ -61,7 +64,7 @@ class ProgressLine:
             CONSOLE.print(line, soft_wrap=True)
 
     def _line(self, progress: Progress, now: float) -> str:
-        self.evaluations, elapsed = progress.evaluations, now - self.began
+        elapsed = now - self.began
         wanted = self.goal or self.programs
         done = (progress.evaluations if self.goal else progress.programs) / wanted
         left = elapsed / done * (1 - min(done, 1.0)) if done > 0 else math.nan
@@ -97,8 +100,9 @@ def show_summary(summary: Summary) -> None:
     )
     CONSOLE.print(_verdict(summary), soft_wrap=True)
     CONSOLE.print()
-    CONSOLE.print(print_program(summary.best_program), markup=False, soft_wrap=True)
-    CONSOLE.print(f"written to {summary.best_file}", soft_wrap=True)
+    # As `Text`, in which neither [brackets] nor :colons: are markup.
+    CONSOLE.print(Text(print_program(summary.best_program)), soft_wrap=True)
+    CONSOLE.print(Text(f"written to {summary.best_file}"), soft_wrap=True)
 
 
 def _verdict(summary: Summary) -> str:
