@@ -37,7 +37,7 @@ class SearchSettings:
     lag: int = 64
     """How many proposals may be under way before the first of them is committed."""
     evaluations: int | None = None
-    """Stop when so many programs were evaluated; None: when all proposals are made."""
+    """Stop when so many proposals were evaluated; None: when all proposals are made."""
     leaders: int = 10
     """How many of the best distinct programs to keep for re-scoring."""
 
@@ -108,7 +108,7 @@ class Search:
         self.submitted: set[str] = set()
         self.waiting: deque[tuple[int, Proposal]] = deque()
         self.recent: deque[tuple[int, int]] = deque(maxlen=settings.population)
-        self.invalid = self.made = 0
+        self.invalid = self.made = self.evaluations = 0
         self.leaders: dict[str, Leader] = {}
         self.rng = random.Random()
         self.initial = initial
@@ -123,13 +123,13 @@ class Search:
         for number in range(settings.programs):
             if len(self.waiting) == settings.lag:
                 self._commit_next(population, parents)
-            if settings.evaluations is not None and len(self.submitted) > settings.evaluations:
+            if settings.evaluations is not None and self.evaluations >= settings.evaluations:
                 break
             self.rng.seed((settings.seed << 64) | number)
             parent = population.tournament(self.rng, settings.tournament)
             mutations = MUTATIONS[settings.strategy]
             proposal = propose(parent.genome, self.rng, mutations, self.functions)
-            self._request(proposal.candidate)
+            self.evaluations += self._request(proposal.candidate)
             self.waiting.append((number, proposal))
             parents.append(parent.number)
             self.made += 1
@@ -144,18 +144,20 @@ class Search:
         live = sum(live for _, live in self.recent)
         return Progress(
             programs=self.made,
-            evaluations=max(len(self.submitted) - 1, 0),  # the initial program is no proposal
+            evaluations=self.evaluations,
             invalid=self.invalid,
             best=max((leader.fitness for leader in self.leaders.values()), default=float("-inf")),
             redundant_fraction=1 - live / statements if statements else 0.0,
         )
 
-    def _request(self, candidate: Candidate) -> None:
-        """Have the candidate evaluated, unless its key was seen before."""
+    def _request(self, candidate: Candidate) -> bool:
+        """Have the candidate evaluated, unless its key was seen before; whether it was not."""
         key = candidate.key
-        if key not in self.cache and key not in self.submitted:
-            self.engine.submit(key, candidate.program)
-            self.submitted.add(key)
+        if key in self.cache or key in self.submitted:
+            return False
+        self.engine.submit(key, candidate.program)
+        self.submitted.add(key)
+        return True
 
     def _commit_next(self, population: Population, parents: deque[int]) -> None:
         number, proposal = self.waiting.popleft()
