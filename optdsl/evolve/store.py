@@ -78,26 +78,32 @@ class Store:
         self._db.close()
 
     def commit(self, commit: Commit) -> None:
-        """Write one commit in one transaction."""
-        db = self._db
-        db.execute("BEGIN")
-        if commit.text is not None:
-            row = (commit.key, commit.text, commit.fitness)
-            db.execute("INSERT OR IGNORE INTO programs VALUES (?, ?, ?)", row)
-        db.execute(
-            "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                commit.stage,
-                commit.number,
-                commit.parent,
-                commit.mutation,
-                commit.invalid,
-                commit.statements,
-                commit.live_statements,
-                commit.key,
-            ),
-        )
-        db.execute("COMMIT")
+        """Write one commit in one transaction, whole or not at all.
+
+        Raises:
+            sqlite3.IntegrityError: if its number was committed before or its fitness is NaN.
+        """
+        with self._db as db:
+            db.execute("BEGIN")
+            if commit.text is not None:
+                row = (commit.key, commit.text, commit.fitness)
+                # Not OR IGNORE, which ignores NOT NULL too, and SQLite stores NaN as NULL.
+                db.execute(
+                    "INSERT INTO programs VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING", row
+                )
+            db.execute(
+                "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    commit.stage,
+                    commit.number,
+                    commit.parent,
+                    commit.mutation,
+                    commit.invalid,
+                    commit.statements,
+                    commit.live_statements,
+                    commit.key,
+                ),
+            )
 
     def lineage(self, stage: str, number: int) -> list[Ancestor]:
         """From a proposal back to the initial program, the proposal first."""

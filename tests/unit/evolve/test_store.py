@@ -80,6 +80,16 @@ def test_minus_infinity_is_kept_and_nan_refused(path: Path) -> None:
     assert rows(path, "SELECT count(*) FROM proposals") == [(1,)]
 
 
+def test_a_refused_commit_leaves_nothing_and_stops_no_other(path: Path) -> None:
+    with Store(path) as store:
+        store.commit(COMMIT)
+        with pytest.raises(sqlite3.IntegrityError):
+            store.commit(replace(COMMIT, key="other"))
+        store.commit(replace(COMMIT, number=0, text=None))
+    assert rows(path, "SELECT number, key FROM proposals") == [(-1, "k0"), (0, "k0")]
+    assert rows(path, "SELECT key FROM programs") == [("k0",)]
+
+
 def test_a_number_is_committed_once(path: Path) -> None:
     with Store(path) as store:
         store.commit(COMMIT)
