@@ -8,10 +8,15 @@ import random
 from collections.abc import Callable, Sequence
 
 from optdsl.evolve.genome import Argument, Genome, Statement
+from optdsl.ir import Program
 from optdsl.ops import OpDef
+from optdsl.passes.live import live_values
 
 MAX_STATEMENTS = 100
 """Genomes stop growing here."""
+
+MAX_CONSTANT = 1e30
+"""Constants are not scaled up to this."""
 
 VARIABLE_SHARE = 0.75
 """How often a new argument is a variable rather than a constant."""
@@ -82,6 +87,19 @@ def scale_constant(genome: Genome, rng: random.Random, functions: Sequence[OpDef
     return replace_statement(genome, position, Statement(target, op, args))
 
 
+def has_constants_to_scale(program: Program) -> bool:
+    """Whether `scale_constant` can change what a program does: a constant is live, and not 0."""
+    live = live_values(program)
+    constants = (
+        abs(program.constants[~operand])
+        for value, operation in enumerate(program.operations, start=len(program.inputs))
+        if live[value]
+        for operand in operation.args
+        if operand < 0
+    )
+    return any(0.0 < constant < MAX_CONSTANT for constant in constants)
+
+
 def randomize(genome: Genome, rng: random.Random, functions: Sequence[OpDef]) -> Genome:
     """A random program: as many statements, to the same variables, with random right-hand sides."""
     for position, statement in enumerate(genome.statements):
@@ -140,7 +158,7 @@ def _with(genome: Genome, statements: tuple[Statement, ...]) -> Genome:
 
 def _scaled(constant: float, rng: random.Random) -> float:
     scaled = constant * 2.0 ** rng.normalvariate(0.0, 1.0)
-    return scaled if abs(scaled) < 1e30 else constant
+    return scaled if abs(scaled) < MAX_CONSTANT else constant
 
 
 def _fresh_name(genome: Genome) -> str:

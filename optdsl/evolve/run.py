@@ -11,6 +11,7 @@ from optdsl.backends.bytecode import Machine
 from optdsl.evolve.driver import Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engine import SerialEngine
 from optdsl.evolve.genome import from_program
+from optdsl.evolve.mutations import has_constants_to_scale
 from optdsl.evolve.proposals import Candidate, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, choose, report
 from optdsl.evolve.store import Ancestor, Commit, Store
@@ -18,6 +19,7 @@ from optdsl.files import write_text
 from optdsl.ir import Program, print_program
 from optdsl.ops import FunctionSet, functions
 from optdsl.passes.fold import bind, default_values
+from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import remove_dead_state
 from optdsl.passes.protect import protect
 from optdsl.tasks.evaluation import (
@@ -35,7 +37,7 @@ OnCommit = Callable[[str, Callable[[], Progress]], None]
 """Called after each commit with the strategy's name and a function that gives the counts."""
 
 TUNING_PROPOSALS = 1_000_000
-"""A bound that tuning never reaches: it ends with its evaluations."""
+"""A bound that tuning never reaches: where there are constants, it ends with its evaluations."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Summary:
     best: Report
     best_program: Program
     best_hash: str
+    """Of `best_program`, as it is executed: protected, if the run was."""
     folder: Path
 
     @property
@@ -136,23 +139,29 @@ class Run:
         settings = SearchSettings(
             config.strategy, config.programs, config.population, config.tournament, config.seed
         )
+        searching, choosing, reporting = map(
+            self._judge, (SEARCH_SEEDS, CHOICE_SEEDS, REPORT_SEEDS)
+        )
         with Store(self.folder / "run.sqlite") as store:
-            found = self._search(settings, store, on_commit)
+            found = self._search(settings, searching, store, on_commit)
             tuning = replace(
                 settings,
                 strategy="tune",
-                programs=TUNING_PROPOSALS,
+                programs=TUNING_PROPOSALS if has_constants_to_scale(self.initial.program) else 0,
                 evaluations=found.progress.evaluations,
             )
-            tuned = found if config.strategy == "tune" else self._search(tuning, store, on_commit)
-            best, tuned_best = (choose(one.leaders, self._judge(CHOICE_SEEDS)) for one in
-                                (found, tuned))  # fmt: skip
+            tuned = (
+                found
+                if config.strategy == "tune"
+                else self._search(tuning, searching, store, on_commit)
+            )
+            best, tuned_best = (choose(one.leaders, choosing) for one in (found, tuned))
             lineage = store.lineage(config.strategy, best.number)
-        judge = self._judge(REPORT_SEEDS)
         initial, tuned_report, best_report = (
-            report(judge(one.program))
+            report(reporting(one.program))
             for one in (self.initial, tuned_best.candidate, best.candidate)
         )
+        best_program = self._executed(best.candidate.program)
         summary = Summary(
             config=config,
             progress=found.progress,
@@ -161,25 +170,31 @@ class Run:
             tuned=tuned_report,
             tuned_program=self._executed(tuned_best.candidate.program),
             best=best_report,
-            best_program=self._executed(best.candidate.program),
-            best_hash=best.candidate.key,
+            best_program=best_program,
+            best_hash=structural_hash(best_program),
             folder=self.folder,
         )
         write_text(summary.best_file, best_text(summary, lineage))
         return summary
 
-    def _search(self, settings: SearchSettings, store: Store, on_commit: OnCommit) -> SearchResult:
+    def _search(
+        self,
+        settings: SearchSettings,
+        judge: Callable[[Program], Scores],
+        store: Store,
+        on_commit: OnCommit,
+    ) -> SearchResult:
         def committed(commit: Commit) -> None:
             store.commit(commit)
             on_commit(settings.strategy, search.progress)
 
-        judge = self._judge(SEARCH_SEEDS)
         engine = SerialEngine(lambda program: judge(program).fitness)
         which = functions(FunctionSet(self.config.functions))
         search = Search(self.initial, engine, settings, which, committed, {})
         return search.run()
 
     def _judge(self, seeds: tuple[int, ...]) -> Callable[[Program], Scores]:
+        """What scores programs on some seeds: made once, since each compiles a training loop."""
         machine = Machine(states=len(self.initial.program.states))
         judge = Judge(self.task, seeds, self.config.learning_rate, machine)
         return lambda program: judge.scores(self._executed(program))
@@ -229,7 +244,7 @@ def best_text(summary: Summary, lineage: list[Ancestor]) -> str:
         f"{summary.initial.test_fitness:.4f}; with its constants tuned: "
         f"{summary.tuned.fitness:.4f}, test {summary.tuned.test_fitness:.4f}.",
         f"# Train it again: optdsl train best.opt --task {config.task} "
-        f"--lr {config.learning_rate:g}",
+        f"--lr {config.learning_rate!r}",
         "#",
         f"# Lineage: {len(lineage) - 1} mutations; those that raised the search's fitness:",
         *(f"#   proposal {a.number}, {a.mutation}: {a.fitness:.4f}" for a in gains),

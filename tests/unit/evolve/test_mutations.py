@@ -17,6 +17,7 @@ from optdsl.evolve.mutations import (
     MUTATIONS,
     Mutation,
     delete,
+    has_constants_to_scale,
     insert,
     modify,
     randomize,
@@ -277,3 +278,21 @@ def test_deleting_what_is_read_later_is_no_program(adam, paper_functions) -> Non
         except UndefinedVariable:
             failed += 1
     assert 0 < failed < 100
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("return lr * g, m", False),
+        ("return 0.1 * g, m", True),
+        ("return lr * g * 0.0, m", False),
+        ("return lr * minimum(g, 1e38), m", False),
+        ("return lr * g, m * 0.5", False),
+        ("return lr * m, m * 0.5", True),
+        ("unused = 0.5 * g\n    return lr * g, m", False),
+    ],
+)
+def test_whether_there_is_anything_to_tune(genome_of, body: str, expected: bool) -> None:
+    """Only constants that are live and that `scale_constant` can change."""
+    program = to_program(genome_of(f"def train(g, m, lr):\n    {body}\n"))
+    assert has_constants_to_scale(program) == expected
