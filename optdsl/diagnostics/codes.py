@@ -35,9 +35,10 @@ CODES: dict[str, Code] = {
         "no agreed width, so it is refused in indentation.",
     ),
     "E005": Code(
-        "a bracket is not closed, or not opened",
-        "Every `(` and `[` needs its partner. A line goes on to the next one while a bracket is\n"
-        "open, so a missing `)` is often noticed only some lines later.",
+        "a bracket or a docstring is not closed, or a bracket not opened",
+        'Every `(` and `[` needs its partner, and so does the `"""` of a docstring. A line goes on\n'
+        "to the next one while a bracket is open, so a missing `)` is often noticed only some\n"
+        "lines later.",
     ),
     "E006": Code(
         "syntax",

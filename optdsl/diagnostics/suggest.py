@@ -2,16 +2,31 @@
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from itertools import islice
 
 CUTOFF = 0.6
 """How alike two names must be, from 0 to 1, to be suggested."""
 
 
-def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The names of `known` closest to `name`, best first, at most `most` of them."""
+MAX_KNOWN, MAX_LENGTH = 1000, 100
+"""Further names, and longer ones, are not looked at: comparing takes time."""
+
+MAX_SUGGESTIONS = 20
+"""A file with more errors than this gets no more suggestions."""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3, errors: int = 0) -> list[str]:
+    """The names of `known` closest to `name`, best first, at most `most` of them.
+
+    None where the file has many `errors` already.
+    """
+    if errors >= MAX_SUGGESTIONS or len(name) > MAX_LENGTH:
+        return []
     matcher = SequenceMatcher(b=name)
     ranked: list[tuple[float, str]] = []
-    for candidate in set(known) - {name}:
+    for candidate in islice(dict.fromkeys(known), MAX_KNOWN):
+        if candidate == name or len(candidate) > MAX_LENGTH:
+            continue
         matcher.set_seq1(candidate)
         if matcher.real_quick_ratio() >= CUTOFF and matcher.ratio() >= CUTOFF:
             ranked.append((-matcher.ratio(), candidate))

@@ -6,6 +6,7 @@ and an expression with a part that has no value is silently without one too.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from optdsl.diagnostics import Diagnostic, Label, Span, did_you_mean, nearest
 from optdsl.frontend.messages import (
@@ -72,7 +73,7 @@ class Helper:
     """A helper `def` and the helpers that its body can call."""
 
     function: ast.Function
-    scope: "dict[str, Helper]"
+    scope: "Helpers"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,9 @@ class Binding:
 
 Scope = dict[str, Binding]
 
+Helpers = dict[str, Helper | None]
+"""What a file's functions can call; None for what was to be declared in a place with an error."""
+
 
 class _Stop(Exception):
     """A limit was reached; going on would only waste time."""
@@ -94,10 +98,11 @@ class _Stop(Exception):
 class Elaborator:
     """Elaborates one file's functions."""
 
-    def __init__(self, helpers: dict[str, Helper]) -> None:
+    def __init__(self, helpers: Helpers) -> None:
         """`helpers` are the callable `def`s by name, the file's own and the imported."""
         self.helpers = helpers
         self.diagnostics: list[Diagnostic] = []
+        self.places: set[tuple[str, str, int, int]] = set()
         self.builder = Builder(())
         self.kinds: list[Kind] = []
         self.statements = 0
@@ -184,6 +189,8 @@ class Elaborator:
                 case ast.Broken():
                     for name in statement.targets:
                         scope[name] = Binding(None)
+                    body = [node for node in statement.body if not isinstance(node, ast.Return)]
+                    self._statements(body, scope)
 
     def _begin(self, statement: ast.Statement) -> None:
         """Count a statement, and trace it if it is one of `train`'s own."""
@@ -303,7 +310,9 @@ class Elaborator:
             if self.trace is not None and not self.calls and binding.statement is not None:
                 self.trace.reads.add(binding.statement)
             return binding.value
-        near = nearest(node.text, scope)
+        if node.text in self.helpers and self.helpers[node.text] is None:
+            return None
+        near = nearest(node.text, scope, errors=len(self.diagnostics))
         if node.text in CALLABLE or node.text in self.helpers:
             help = f"call it: `{node.text}(...)`"
         else:
@@ -336,8 +345,9 @@ class Elaborator:
             return self._where(node, scope)
         op = CALLABLE.get(name)
         if op is None:
-            known = [*CALLABLE, *self.helpers, "where"]
-            help = did_you_mean(nearest(name, known)) or "`optdsl functions` lists them all"
+            known = chain(CALLABLE, self.helpers, ("where",))
+            near = nearest(name, known, errors=len(self.diagnostics))
+            help = did_you_mean(near) or "`optdsl functions` lists them all"
             if name in scope:
                 help = f"`{name}` is a variable: write `{name} * (...)` to multiply"
             self._error("E102", f"unknown function `{name}`", node.function.span, help=help)
@@ -410,9 +420,11 @@ class Elaborator:
 
     def _helper_call(self, node: ast.Call, scope: Scope) -> list[Value] | None:
         """Inline a helper; the values it returns."""
-        helper = self.helpers[node.function.text]
-        function, name = helper.function, node.function.text
+        helper, name = self.helpers[node.function.text], node.function.text
         values = [self._expression(arg, scope) for arg in node.args]
+        if helper is None:
+            return None
+        function = helper.function
         parameters = function.parameters
         required = max((i for i, p in enumerate(parameters, 1) if p.default is None), default=0)
         if not required <= len(values) <= len(parameters):
@@ -468,8 +480,10 @@ class Elaborator:
 
     def _report(self, found: Diagnostic) -> None:
         """Report once for each place, however often a helper or a loop's body is gone through."""
-        if any(known.code == found.code and known.span == found.span for known in self.diagnostics):
+        place = (found.code, found.span.source.name, found.span.line, found.span.column)
+        if place in self.places:
             return
+        self.places.add(place)
         if self.calls and self.calls[-1][1] != self.calls[-1][0].name.span:
             label = Label(self.calls[-1][1], "in this call")
             found = replace(found, related=(*found.related, label))

@@ -4,16 +4,20 @@ elaborate(find_source("lion")) -> Elaborated(program, diagnostics, ...)
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from optdsl.diagnostics import Diagnostic, Label, OptError, Source, Span, did_you_mean, nearest
-from optdsl.frontend.elaborate import Elaborated, Elaborator, Helper
+from optdsl.frontend.elaborate import Elaborated, Elaborator, Helper, Helpers
 from optdsl.frontend.files import SUFFIX, read_source, stdlib
 from optdsl.ir import Program, Role
 from optdsl.ops import CALLABLE
 from optdsl.syntax import ast, parse_file
 
 ENTRY = "train"
+
+MAX_LISTED = 10
+"""How many of a file's helpers are named to somebody who imports another."""
 
 RESERVED = frozenset(CALLABLE) | {"where", "range"}
 """Names that a helper can't have."""
@@ -46,9 +50,8 @@ def elaborate(source: Source) -> Elaborated:
         program = elaborator.train(entry, docstring.content if docstring else "")
     elif not diagnostics:
         diagnostics.append(_no_entry(source, parsed.file))
-    for function in parsed.file.functions:
-        if function is not entry and function.name.text in helpers:
-            elaborator.check_helper(helpers[function.name.text])
+    for helper in _own(parsed.file, helpers).values():
+        elaborator.check_helper(helper)
     diagnostics += elaborator.diagnostics
     if entry is not None and program is not None:
         diagnostics += _unused(entry, program)
@@ -61,22 +64,23 @@ def elaborate(source: Source) -> Elaborated:
 
 def _helpers(
     file: ast.File, source: Source, importing: tuple[str, ...], diagnostics: list[Diagnostic]
-) -> dict[str, Helper]:
+) -> Helpers:
     """The helpers that a file's functions can call: its own, and those it imports."""
-    scope: dict[str, Helper] = {}
+    scope: Helpers = {name: None for node in file.broken for name in node.targets}
     spans: dict[str, Span] = {}
     for node in file.imports:
         available = _imported(node, source, importing, diagnostics)
         for name in node.names:
+            scope[name.text] = None
             if available is None:
                 continue
             if name.text in available:
                 scope[name.text] = available[name.text]
                 spans[name.text] = name.span
             else:
-                help = did_you_mean(nearest(name.text, available)) or (
-                    f"it has {', '.join(sorted(available))}" if available else "it has no helpers"
-                )
+                near = nearest(name.text, available, errors=len(diagnostics))
+                listed = ", ".join(islice(available, MAX_LISTED))
+                help = did_you_mean(near) or f"it has {listed or 'no helpers'}"
                 message = f"`{node.module.text}` has no helper `{name.text}`"
                 diagnostics.append(Diagnostic("E502", message, name.span, help=help))
     entry: Span | None = None
@@ -105,6 +109,12 @@ def _helpers(
     return scope
 
 
+def _own(file: ast.File, helpers: Helpers) -> dict[str, Helper]:
+    """Those of the helpers that the file itself declares."""
+    declared = [(function, helpers.get(function.name.text)) for function in file.functions]
+    return {f.name.text: h for f, h in declared if h is not None and h.function is f}
+
+
 def _imported(
     node: ast.Import, source: Source, importing: tuple[str, ...], diagnostics: list[Diagnostic]
 ) -> dict[str, Helper] | None:
@@ -112,7 +122,7 @@ def _imported(
     name = node.module.text
     path = _find_module(name, source)
     if path is None:
-        near = did_you_mean(nearest(name, stdlib()))
+        near = did_you_mean(nearest(name, stdlib(), errors=len(diagnostics)))
         diagnostics.append(
             Diagnostic(
                 "E501",
@@ -141,8 +151,7 @@ def _imported(
     if parsed.file is not None:
         helpers = _helpers(parsed.file, imported, (*importing, str(path)), errors)
         checker = Elaborator(helpers)
-        own = {function.name.text for function in parsed.file.functions}
-        helpers = {key: helper for key, helper in helpers.items() if key in own}
+        helpers = _own(parsed.file, helpers)
         for helper in helpers.values():
             checker.check_helper(helper)
         errors += checker.diagnostics

@@ -62,19 +62,23 @@ def _with_legal_names(program: Program) -> tuple[Operation, ...]:
         last_read[output] = end
     bound = {entry.name: value for value, entry in enumerate(program.inputs)}
     taken = {program.name_of(value) for value in range(end)}
+    numbers: dict[str, int] = {}
     operations: list[Operation] = []
     for value, operation in enumerate(program.operations, start=first):
         name = operation.name
         if name in bound and last_read.get(bound[name], -1) > value:
-            name = _fresh(name, taken)
+            name = _fresh(name, taken, numbers)
         bound[name] = value
         operations.append(operation if name == operation.name else operation._replace(name=name))
     return tuple(operations)
 
 
-def _fresh(name: str, taken: set[str]) -> str:
-    number = 2
-    while f"{name}_{number}" in taken:
-        number += 1
-    taken.add(f"{name}_{number}")
-    return f"{name}_{number}"
+def _fresh(name: str, taken: set[str], numbers: dict[str, int]) -> str:
+    """A name with a number; `numbers` has the last one tried for each name."""
+    stem = name if name.endswith("_") else f"{name}_"  # `__2` would be reserved
+    while True:
+        numbers[name] = numbers.get(name, 1) + 1
+        fresh = f"{stem}{numbers[name]}"
+        if fresh not in taken:
+            taken.add(fresh)
+            return fresh

@@ -6,7 +6,8 @@ from optdsl.ops import Kind
 
 def print_program(program: Program) -> str:
     """One statement a line, in the form of the paper's listings."""
-    lines = [f'"""{program.doc}"""', ""] if program.doc else []
+    closing = ' """' if program.doc.endswith('"') else '"""'
+    lines = [f'"""{program.doc}{closing}', ""] if program.doc else []
     parameters = ", ".join(_parameter(entry) for entry in program.inputs)
     lines.append(f"def train({parameters}):")
     positions = range(len(program.operations))

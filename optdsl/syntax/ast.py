@@ -4,7 +4,7 @@ Every node has the span of its text. Expressions have their depth, so that no wa
 that the parser let through can run out of stack.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from optdsl.diagnostics import Span
 
@@ -114,9 +114,13 @@ class Return:
 
 @dataclass(frozen=True)
 class Broken:
-    """A line with a syntax error, already reported; `targets` are the names it seems to assign."""
+    """A line with a syntax error, already reported.
+
+    `targets` are the names that it seems to bind, `body` is the block below it.
+    """
 
     targets: tuple[str, ...]
+    body: "tuple[Statement, ...]"
     span: Span
     comments: Comments = Comments()
 
@@ -186,4 +190,5 @@ class File:
     docstring: Docstring | None
     imports: tuple[Import, ...]
     functions: tuple[Function, ...]
-    end_comments: tuple[str, ...] = field(default=())
+    broken: tuple[Broken, ...] = ()
+    end_comments: tuple[str, ...] = ()

@@ -35,11 +35,16 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
     def identifier(self, token: Token) -> ast.Identifier:
         """A name that is bound or called, in normal form KC."""
         span, text = self.span(token), unicodedata.normalize("NFKC", str(token))
-        if not text.isidentifier() or iskeyword(text) or text.startswith("__"):
-            why = "a Python keyword" if iskeyword(text) else "not a Python identifier"
-            why = "reserved: it begins with two underscores" if text.startswith("__") else why
+        why = ""
+        if not (token.isidentifier() and text.isidentifier()):
+            why = "not a Python identifier"
+        elif iskeyword(text):
+            why = "a Python keyword"
+        elif text.startswith("__"):
+            why = "reserved: it begins with two underscores"
+        if why:
             self.diagnostics.append(
-                Diagnostic("E104", f"`{text}` can't be a name", span, why, help="choose another")
+                Diagnostic("E104", f"`{token}` can't be a name", span, why, help="choose another")
             )
         return ast.Identifier(text, span)
 
@@ -130,8 +135,9 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
         return ast.Return(values, self.span(children[0]).to(values[-1].span))
 
     def broken(self, children: list[Child]) -> ast.Broken:
-        line = children[0].line
-        return ast.Broken(self.broken_targets.get(line, ()), self.span(children[0]))
+        line, body = children[0].line, children[1:]
+        statements = tuple(child for child in body if isinstance(child, ast.Statement))
+        return ast.Broken(self.broken_targets.get(line, ()), statements, self.span(children[0]))
 
     # Functions and files
 
@@ -169,6 +175,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
             next((child for child in children if isinstance(child, ast.Docstring)), None),
             tuple(child for child in children if isinstance(child, ast.Import)),
             tuple(child for child in children if isinstance(child, ast.Function)),
+            tuple(child for child in children if isinstance(child, ast.Broken)),
         )
 
     def _names(self, children: list[Child]) -> tuple[ast.Identifier, ...]:

@@ -59,7 +59,13 @@ class _Attacher:
             self.block(node, end)
             for node, end in zip(file.functions, [*ends, None], strict=bool(file.functions))
         )
-        return ast.File(docstring, imports, functions, self.take(None))
+        return replace(
+            file,
+            docstring=docstring,
+            imports=imports,
+            functions=functions,
+            end_comments=self.take(None),
+        )
 
     def block(self, node: "_Block", before: int | None) -> "_Block":
         """A compound statement: its header, its body, and the comments that end the body.

@@ -17,11 +17,22 @@ CLOSE = {"RPAR": "(", "RSQB": "["}
 class SyntaxFault(Exception):
     """A syntax error on its way to the parser's recovery."""
 
-    def __init__(self, diagnostic: Diagnostic, line: int | None = None) -> None:
-        """`line` is the logical line to leave out before parsing goes on."""
+    def __init__(
+        self, diagnostic: Diagnostic, line: int, end: int | None = None, final: bool = False
+    ) -> None:
+        """Keep the error, and how to go on.
+
+        Args:
+            diagnostic: the error.
+            line: where the statement to leave out begins.
+            end: where the next one does, if that is known.
+            final: whether the structure of the rest can't be told.
+        """
         super().__init__(diagnostic.message)
         self.diagnostic = diagnostic
-        self.line = diagnostic.span.line if line is None else line
+        self.line = line
+        self.end = end
+        self.final = final
 
 
 class Layout:
@@ -33,6 +44,8 @@ class Layout:
         self.brackets: list[Token] = []
         self.line = 1
         """Where the logical line that is being read begins."""
+        self.previous = 1
+        """Where the one above it begins."""
         self._columns = [0]
 
     def tokens(self, raw: Iterator[Token]) -> Iterator[Token]:
@@ -41,39 +54,43 @@ class Layout:
         Raises:
             SyntaxFault: for brackets that don't match and for wrong indentation.
         """
-        newline: Token | None = None
+        newlines: list[Token] = []
         at_start = True
         for token in raw:
             if token.type == "_NEWLINE":
                 if not self.brackets:
-                    newline = token
+                    newlines = [*newlines[:1], token]
                 continue
-            if newline is not None or at_start:
-                yield from self._begin_line(token, newline)
-                newline, at_start = None, False
+            if newlines or at_start:
+                yield from self._begin_line(token, newlines)
+                newlines, at_start = [], False
             self._match_brackets(token)
             yield token
         if self.brackets:
             self._never_closed()
-        last = len(self.source.lines)
-        end = Token("_NEWLINE", "\n", 0, last, 1, last, 1)
+        last, column = len(self.source.lines), len(self.source.lines[-1]) + 1
+        end = newlines[0] if newlines else Token("_NEWLINE", "\n", 0, last, column, last, column)
         if not at_start:
             yield end
         yield from (Token.new_borrow_pos("_DEDENT", "", end) for _ in self._columns[1:])
 
     def span(self, token: Token) -> Span:
-        """The token's place."""
+        """The token's place; a line end's is the one column after the line."""
         line, column = token.line or 1, token.column or 1
+        if token.type == "_NEWLINE":
+            return Span(self.source, line, column, line, column + 1)
         end_line, end_column = token.end_line or line, token.end_column or column
         return Span(self.source, line, column, end_line, end_column)
 
-    def _begin_line(self, token: Token, newline: Token | None) -> Iterator[Token]:
-        """The newline before `token`, and what its indentation opens or closes."""
+    def _begin_line(self, token: Token, newlines: list[Token]) -> Iterator[Token]:
+        """The newline before `token`, and what its indentation opens or closes.
+
+        `newlines` are the first and the last of the line ends: only the last has the indentation.
+        """
         span = self.span(token)
-        text = newline.rpartition("\n")[2] if newline else " " * (span.column - 1)
-        if newline is not None:
-            yield newline
-        self.line = span.line
+        text = newlines[-1].rpartition("\n")[2] if newlines else " " * (span.column - 1)
+        yield from newlines[:1]
+        self.previous, self.line = self.line, span.line
         if "\t" in text:
             fault = Span(self.source, span.line, 1, span.line, span.column)
             self._fail("E004", "a tab in the indentation", fault, help="indent with spaces")
@@ -123,8 +140,8 @@ class Layout:
                     help=f"close it with `{OPEN[opened.type]}`",
                 )
 
-    def never_closed(self) -> SyntaxFault:
-        """The fault of the innermost open bracket."""
+    def never_closed(self, end: int | None = None) -> SyntaxFault:
+        """The fault of the innermost open bracket; the next statement begins on line `end`."""
         opened = self.brackets[-1]
         diagnostic = Diagnostic(
             "E005",
@@ -133,7 +150,7 @@ class Layout:
             label="opened here",
             help=f"close it with `{OPEN[opened.type]}`",
         )
-        return SyntaxFault(diagnostic, self.line)
+        return SyntaxFault(diagnostic, self.line, end)
 
     def _never_closed(self) -> NoReturn:
         raise self.never_closed()
@@ -147,4 +164,5 @@ class Layout:
         related: tuple[Label, ...] = (),
         help: str = "",
     ) -> NoReturn:
-        raise SyntaxFault(Diagnostic(code, message, span, label, related, help=help), self.line)
+        found = Diagnostic(code, message, span, label, related, help=help)
+        raise SyntaxFault(found, self.line, final=code == "E004")

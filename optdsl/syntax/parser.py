@@ -2,8 +2,8 @@
 
     parse_file(Source("lion.opt", text)) -> Parsed(file, diagnostics)
 
-After a syntax error the line is left out and parsing begins again, so that later errors are found
-too; what the line seems to assign stays known, so that its absence causes none.
+After a syntax error the statement is left out and parsing begins again, so that later errors are
+found too; what it seems to bind stays known, so that its absence causes none.
 """
 
 import re
@@ -20,7 +20,7 @@ from optdsl.syntax import ast
 from optdsl.syntax.build import TreeBuilder
 from optdsl.syntax.comments import attach_comments
 from optdsl.syntax.layout import Layout, SyntaxFault
-from optdsl.syntax.syntax_errors import unexpected_character, unexpected_token
+from optdsl.syntax.syntax_errors import STATEMENT, unexpected_character, unexpected_token
 
 MAX_SYNTAX_ERRORS = 10
 """Parsing stops after so many: each costs another parse of the text."""
@@ -31,7 +31,10 @@ RECOVERY_LIMIT = 20_000
 BROKEN = "\ufdd0"
 """The character that stands for a line left out; see the grammar."""
 
-_TARGETS = re.compile(r"\s*([^\W\d]\w*(?:\s*,\s*[^\W\d]\w*)*)\s*=[^=]")
+_NAMES = r"([^\W\d]\w*(?:\s*,\s*[^\W\d]\w*)*)"
+
+_TARGETS = re.compile(rf"\s*(?:(?:def|for)\s+|from\b.*\bimport\s+|(?=.*=)){_NAMES}")
+"""What a statement with an error seems to bind: a function, a loop's variable, imports, targets."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ def parse_file(source: Source) -> Parsed:
         except SyntaxFault as fault:
             if fault.line not in broken:  # else only a consequence
                 faults.append(fault.diagnostic)
-            left_out = _leave_out(text, fault.line)
+            left_out = _leave_out(text, fault.line, fault.end)
             stop = len(faults) >= MAX_SYNTAX_ERRORS or len(text) > RECOVERY_LIMIT
-            if stop or left_out is None or fault.diagnostic.code == "E004":
+            if stop or left_out is None or fault.final:
                 return Parsed(None, _sorted([*faults, *builder.diagnostics]))
             text, broken[fault.line] = left_out
             continue
@@ -116,19 +119,34 @@ def _parse_once(text: str, source: Source, builder: TreeBuilder) -> ast.File:
     return builder.transform(tree)
 
 
-def _leave_out(text: str, line: int) -> tuple[str, tuple[str, ...]] | None:
-    """The text without one logical line, and the names it assigns; None for a block's header."""
-    lines = text.split("\n")
-    content = lines[line - 1]
-    if content.rstrip().endswith(":") or content.strip() in ("", BROKEN):
-        return None
-    if content.lstrip().startswith(("def ", "for ")):
+def _leave_out(text: str, line: int, next_line: int | None) -> tuple[str, tuple[str, ...]] | None:
+    """The text without the statement that begins on a line, and the names that it binds.
+
+    None where it is left out already.
+    """
+    lines, first = text.split("\n"), line - 1
+    content = lines[first]
+    if content.strip() in ("", BROKEN):
         return None
     match = _TARGETS.match(content)
     names = re.split(r"\s*,\s*", match.group(1)) if match else []
-    indent = content[: len(content) - len(content.lstrip())]
-    lines[line - 1] = indent.replace("\t", " ") + BROKEN
+    indent = content[: len(content) - len(content.lstrip())].replace("\t", " ")
+    end = next_line - 1 if next_line else _end_of_statement(lines, first)
+    lines[first:end] = [indent + BROKEN, *[""] * (end - first - 1)]
     return "\n".join(lines), tuple(unicodedata.normalize("NFKC", name) for name in names)
+
+
+def _end_of_statement(lines: list[str], first: int) -> int:
+    """The line after a statement whose brackets may not match."""
+    depth = 0
+    for i in range(first, len(lines)):
+        if i > first and STATEMENT.match(lines[i]):
+            return i
+        code = lines[i].partition("#")[0]
+        depth += len(re.findall(r"[(\[]", code)) - len(re.findall(r"[)\]]", code))
+        if depth <= 0:
+            return i + 1
+    return len(lines)
 
 
 def _sorted(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:

@@ -1,11 +1,17 @@
 """What to tell about a syntax error: from where the parser stopped to a reason and a next step."""
 
+import re
 from collections.abc import Set
 
 from lark import Token
 
 from optdsl.diagnostics import Diagnostic, Source, Span
 from optdsl.syntax.layout import Layout, SyntaxFault
+
+QUOTES = '"""'
+
+STATEMENT = re.compile(r"\s*((return|def|for|from)\b|[^\W\d]\w*(\s*,\s*[^\W\d]\w*)*\s*=(?!=))")
+"""How a line begins that can't be the inside of an expression."""
 
 STATEMENTS: dict[str, str] = {
     "if": "choose between values with `where(a < b, x, y)`",
@@ -24,6 +30,19 @@ STATEMENTS: dict[str, str] = {
     "print": "remove it",
 }
 """Words of Python that begin a line, and what to write instead."""
+
+WORDS: dict[str, str] = {
+    "if": STATEMENTS["if"],
+    "else": STATEMENTS["else"],
+    "lambda": STATEMENTS["lambda"],
+    "and": "there are no truth values; nest one `where` in another",
+    "or": "there are no truth values; nest one `where` in another",
+    "not": "there are no truth values; exchange the last two arguments of `where`",
+    "in": "there are no collections",
+    "is": "compare numbers, as in `where(a == b, x, y)`",
+    "as": "use the name that is imported",
+}
+"""Words of Python inside of a line, and what to write instead."""
 
 SYMBOLS: dict[str, str] = {
     "+=": "write `x = x + y`",
@@ -57,12 +76,12 @@ EXPECTED: tuple[tuple[Set[str], str, str], ...] = (
     ({"COLON", "RPAR"}, "`:` or `)`", "close the parameters with `)`"),
     ({"COLON"}, "`:`", "end the line with `:`"),
     ({"_INDENT"}, "an indented block", "indent the body with four spaces"),
+    ({"NAME", "NUMBER"}, "an expression", "write a name, a number or a call here"),
     ({"RPAR", "COMMA"}, "`,` or `)`", "separate arguments with `,` and close the call with `)`"),
     ({"RPAR"}, "`)`", "close the bracket with `)`"),
     ({"EQUAL"}, "`=`", "statements are assignments, as in `m = interp(g, m, 0.9)`"),
     ({"_NEWLINE"}, "the end of the line", "write one statement a line"),
     ({"LPAR"}, "`(`", "write the parameters or arguments in parentheses"),
-    ({"NAME", "NUMBER"}, "an expression", "write a name, a number or a call here"),
     ({"NAME"}, "a name", "write a name here"),
 )
 """Which terminals the parser would have taken, most telling first: what to call them, a help."""
@@ -70,47 +89,32 @@ EXPECTED: tuple[tuple[Set[str], str, str], ...] = (
 
 def unexpected_token(token: Token, expected: Set[str], layout: Layout) -> SyntaxFault:
     """The fault for a token that the grammar does not allow here."""
-    source, span = layout.source, layout.span(token)
-    line_text = source.lines[layout.line - 1].strip()
-    word = line_text.split(maxsplit=1)[0] if line_text else ""
-    word = word.rstrip(":(")
-    column = source.lines[layout.line - 1].find(word) + 1
-    if word in STATEMENTS and span.line == layout.line:
-        first = Span(source, layout.line, column, layout.line, column + len(word))
-        diagnostic = Diagnostic(
-            "E007", f"there is no `{word}` in the language", first, help=STATEMENTS[word]
-        )
-        return SyntaxFault(diagnostic, layout.line)
-    if layout.brackets and (token.line or 1) > (layout.brackets[-1].line or 1):
-        return layout.never_closed()
-    symbol = _symbol(source, span)
-    if symbol:
-        return SyntaxFault(_not_in_language(symbol, source, span), layout.line)
-    if token.type == "COMPARISON":
-        help = "compare two values, once, as the first argument of `where`"
-        diagnostic = Diagnostic("E202", "a comparison can't stand here", span, help=help)
-        return SyntaxFault(diagnostic, layout.line)
-    for terminals, wanted, help in EXPECTED:
-        if terminals <= expected:
-            message = f"expected {wanted}, found {_name(token)}"
-            return SyntaxFault(Diagnostic("E006", message, span, help=help), layout.line)
-    diagnostic = Diagnostic(
-        "E006",
-        f"{_name(token)} can't stand here",
-        span,
-        help="see docs/language.md for the grammar",
+    if layout.brackets and _begins_statement(token, layout):
+        return layout.never_closed(token.line)
+    if expected == {"_INDENT"}:
+        return SyntaxFault(_out_of_place(token, expected, layout), layout.previous)
+    found = (
+        _not_a_statement(layout)
+        or _not_in_expressions(token, layout)
+        or _out_of_place(token, expected, layout)
     )
-    return SyntaxFault(diagnostic, layout.line)
+    return SyntaxFault(found, layout.line, final=found.code == "E004")
 
 
 def unexpected_character(line: int, column: int, layout: Layout) -> SyntaxFault:
     """The fault for a character that begins no token."""
     source = layout.source
     span = Span(source, line, column, line, column + 1)
+    text = source.lines[line - 1]
+    if text[max(0, column - 3) : column] == QUOTES:
+        opening = Span(source, line, column - 2, line, column + 1)
+        help = f"end the docstring with `{QUOTES}`"
+        unclosed = Diagnostic("E005", f"`{QUOTES}` is never closed", opening, help=help)
+        return SyntaxFault(unclosed, layout.line, final=True)
     symbol = _symbol(source, span)
     if symbol:
         return SyntaxFault(_not_in_language(symbol, source, span), layout.line)
-    character = source.lines[line - 1][column - 1 : column]
+    character = text[column - 1 : column]
     diagnostic = Diagnostic(
         "E006",
         f"the character `{character}` (U+{ord(character or ' '):04X}) can't stand here",
@@ -118,6 +122,54 @@ def unexpected_character(line: int, column: int, layout: Layout) -> SyntaxFault:
         help="remove it",
     )
     return SyntaxFault(diagnostic, layout.line)
+
+
+def _begins_statement(token: Token, layout: Layout) -> bool:
+    """Whether a token that is inside of brackets is part of the next statement already."""
+    line = token.line or 1
+    if line == layout.line:
+        return False
+    text = layout.source.lines[line - 1]
+    return not text[: (token.column or 1) - 1].strip() or STATEMENT.match(text) is not None
+
+
+def _not_a_statement(layout: Layout) -> Diagnostic | None:
+    """For a line that begins with a word of Python."""
+    text = layout.source.lines[layout.line - 1]
+    word = text.strip().split(maxsplit=1)[0].rstrip(":(") if text.strip() else ""
+    if word not in STATEMENTS:
+        return None
+    column = text.find(word) + 1
+    first = Span(layout.source, layout.line, column, layout.line, column + len(word))
+    return Diagnostic("E007", f"there is no `{word}` in the language", first, help=STATEMENTS[word])
+
+
+def _not_in_expressions(token: Token, layout: Layout) -> Diagnostic | None:
+    """For Python's further operators, in symbols or in words, and for comparisons."""
+    source, span = layout.source, layout.span(token)
+    if token in WORDS:
+        help = WORDS[token]
+        return Diagnostic("E007", f"there is no `{token}` in the language", span, help=help)
+    symbol = _symbol(source, span)
+    if symbol:
+        return _not_in_language(symbol, source, span)
+    if token.type == "COMPARISON":
+        help = "compare two values, once, as the first argument of `where`"
+        return Diagnostic("E202", "a comparison can't stand here", span, help=help)
+    return None
+
+
+def _out_of_place(token: Token, expected: Set[str], layout: Layout) -> Diagnostic:
+    """For a token of the language where another one should be."""
+    span = layout.span(token)
+    if token.type == "_INDENT":
+        help = "indent it like the line above"
+        return Diagnostic("E004", "this line is indented, but begins no block", span, help=help)
+    for terminals, wanted, help in EXPECTED:
+        if terminals <= expected:
+            return Diagnostic("E006", f"expected {wanted}, found {_name(token)}", span, help=help)
+    help = "see docs/language.md for the grammar"
+    return Diagnostic("E006", f"{_name(token)} can't stand here", span, help=help)
 
 
 def _symbol(source: Source, span: Span) -> str:
