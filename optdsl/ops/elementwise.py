@@ -19,7 +19,22 @@ XY = ("x", "y")
 
 
 def _exp10(x: Any) -> Any:
-    return np.float_power(10.0, x).astype(np.result_type(x, np.float16))
+    return np.float_power(10.0, x).astype(np.asarray(x).dtype)
+
+
+def _sign(x: Any) -> Any:
+    # np.sign(-0.0) is 0.0 or -0.0, by dtype.
+    return np.where(np.equal(x, 0), x, np.sign(x))
+
+
+def _maximum(x: Any, y: Any) -> Any:
+    # Of two zeros np.maximum takes the first or the second, by dtype; 0.0 is the larger.
+    zeros = np.equal(x, 0) & np.equal(y, 0)
+    return np.where(zeros, np.add(x, y), np.maximum(x, y))
+
+
+def _minimum(x: Any, y: Any) -> Any:
+    return np.negative(_maximum(np.negative(x), np.negative(y)))
 
 
 def _interpolate(x: Any, y: Any, a: Any) -> Any:
@@ -53,7 +68,7 @@ ELEMENTWISE: tuple[OpDef, ...] = (
     OpDef("arctanh", X, "xp.arctanh({x})", np.arctanh,
           "The inverse hyperbolic tangent; NaN outside of [-1, 1].", props=ODD_MONOTONE,
           protected="arctanh(maximum(minimum(x, 0.999999), -0.999999))"),
-    OpDef("sign", X, "xp.sign({x})", np.sign, "-1, 0 or 1.", props=ODD_MONOTONE),
+    OpDef("sign", X, "xp.sign({x})", _sign, "-1, 0 or 1.", props=ODD_MONOTONE),
     OpDef("exp2", X, "xp.exp2({x})", np.exp2, "2 to the power x.", props=MONOTONE),
     OpDef("exp10", X, "xp.power(10.0, {x})", _exp10, "10 to the power x.", props=MONOTONE),
     OpDef("expm1", X, "xp.expm1({x})", np.expm1,
@@ -82,9 +97,9 @@ ELEMENTWISE: tuple[OpDef, ...] = (
     OpDef("power", XY, "xp.power({x}, {y})", np.power,
           "x to the power y, also written `x ** y`; NaN for x below 0 and a y that is not whole.",
           protected="abs(x) ** y"),
-    OpDef("maximum", XY, "xp.maximum({x}, {y})", np.maximum,
+    OpDef("maximum", XY, "xp.maximum({x}, {y})", _maximum,
           "The larger; NaN if either is.", props=COMMUTATIVE, aliases=("max",)),
-    OpDef("minimum", XY, "xp.minimum({x}, {y})", np.minimum,
+    OpDef("minimum", XY, "xp.minimum({x}, {y})", _minimum,
           "The smaller; NaN if either is.", props=COMMUTATIVE, aliases=("min",)),
     OpDef("interpolate", ("x", "y", "a"), "(1 - {a}) * {x} + {a} * {y}", _interpolate,
           "(1 - a) * x + a * y, for a scalar a: an average that gives y the weight a.",

@@ -18,6 +18,12 @@ from optdsl.ops.opdef import FunctionSet, OpDef, Over
 EXTENDED_SET = frozenset({FunctionSet.EXTENDED})
 
 
+def _mean(x: Any, axis: int | None = None) -> Any:
+    # np.mean warns where there are no numbers; 0 / 0 is NaN as any division by zero is.
+    total = np.sum(x, axis=axis, keepdims=axis is not None)
+    return np.divide(total, np.size(x) if axis is None else np.shape(x)[axis])
+
+
 def _where(compare: str, ref: Callable[[Any, Any], Any], doc: str) -> OpDef:
     """`where` with one comparison: a comparison stands nowhere else, so no kind of truth values."""
     return OpDef(
@@ -36,14 +42,14 @@ EXTENDED: tuple[OpDef, ...] = (
     _where("<", np.less, "less than"),
     _where("<=", np.less_equal, "at most"),
     _where("==", np.equal, "equal to"),
-    OpDef("mean", X, "{s0} / {n}", np.mean, "The mean of all numbers.",
+    OpDef("mean", X, "{s0} / {n}", _mean, "The mean of all numbers.",
           rule=reduce_all, sums=("{x}",), over=Over.TREE, props=ODD, sets=EXTENDED_SET),
     OpDef("sum", X, "{s0}", np.sum, "The sum of all numbers.",
           rule=reduce_all, sums=("{x}",), over=Over.TREE, props=ODD, sets=EXTENDED_SET),
-    OpDef("row_mean", X, "{s0} / {n}", lambda x: np.mean(x, axis=1, keepdims=True),
+    OpDef("row_mean", X, "{s0} / {n}", lambda x: _mean(x, axis=1),
           "The mean of each row of a weight array, the last dimension being the columns.",
           rule=mean_of_rows, sums=("{x}",), over=Over.ROW, props=ODD, sets=EXTENDED_SET),
-    OpDef("column_mean", X, "{s0} / {n}", lambda x: np.mean(x, axis=0, keepdims=True),
+    OpDef("column_mean", X, "{s0} / {n}", lambda x: _mean(x, axis=0),
           "The mean of each column of a weight array, the last dimension being the columns.",
           rule=mean_of_columns, sums=("{x}",), over=Over.COLUMN, props=ODD, sets=EXTENDED_SET),
     OpDef("transpose", X, "{x}.T", np.transpose, "Rows and columns exchanged.",
