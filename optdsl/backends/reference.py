@@ -12,7 +12,7 @@ import numpy as np
 
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
-from optdsl.ops.kinds import last_scalar
+from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.fold import bind, default_values, fold_constants
 from optdsl.passes.live import remove_dead_state
 from optdsl.passes.shapes import (
@@ -41,6 +41,7 @@ class Step:
     state: dict[str, Blocks]
 
 
+@np.errstate(all="ignore")  # infinities and NaN are results like others
 def reference_step(
     program: Program,
     weights: Sequence[Array],
@@ -91,10 +92,9 @@ def reference_step(
             return program.constants[~value], Kind.SCALAR
         return results[value], types[value].kind
 
-    with np.errstate(all="ignore"):
-        for i, operation in enumerate(program.operations, start=len(program.inputs)):
-            args = [operand(arg) for arg in operation.args]
-            results.append(_apply(operation.op, args, types[i], shapes, scalar))
+    for i, operation in enumerate(program.operations, start=len(program.inputs)):
+        args = [operand(arg) for arg in operation.args]
+        results.append(_apply(operation.op, args, types[i], shapes, scalar))
     outputs = [operand(output) for output in program.outputs]
     update = [np.asarray(block, g.dtype) for block, g in zip(outputs[0][0], gradients, strict=True)]
     new: dict[str, Blocks] = {}
@@ -102,7 +102,10 @@ def reference_step(
         declared = types[index]
         blocks = [value] if declared.kind == Kind.SCALAR else _blocks(value, kind, len(shapes))
         new[program.inputs[index].name] = [
-            np.array(_cast(block, kind, declared.kind, shape), DTYPES[leaf.dtype])
+            np.array(
+                np.broadcast_to(_cast(block, kind, declared.kind, shape), leaf.shape),
+                DTYPES[leaf.dtype],
+            )
             for block, leaf, shape in zip(blocks, declared.leaves, shapes or [()], strict=False)
         ]
     return Step(update, new)
@@ -118,8 +121,9 @@ def _apply(
     """One operation on whole values; `scalar` is the dtype of scalars."""
     values = [value for value, _ in args]
     if result.kind == Kind.SCALAR and op.over in (Over.NOTHING, Over.ARRAY):
-        dtype = DTYPES[result.leaves[0].dtype]
-        return _flush(np.asarray(op.ref(*[_exact(v, dtype) for v in values]), dtype))
+        if all(type(value) is float for value in values):  # not folded: the result is not finite
+            values = [np.asarray(value, scalar) for value in values]
+        return _flush(np.asarray(op.ref(*[_exact(v, scalar) for v in values]), scalar))
     if op.over is Over.TREE:
         return _over_tree(op, args, result, shapes, scalar)
     blocks = [_blocks(value, kind, len(shapes)) for value, kind in args]
@@ -152,7 +156,8 @@ def _over_tree(
 ) -> Array | Blocks:
     """A function of all numbers of a value as one vector, in the dtype of scalars."""
     bounded = op.rule is last_scalar
-    common = max(kind for _, kind in (args[:1] if bounded else args))
+    common = broadcast(tuple(kind for _, kind in (args[:1] if bounded else args)))
+    assert isinstance(common, Kind)
     vectors: list[Array] = []
     for value, kind in args:
         if bounded and vectors:

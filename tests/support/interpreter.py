@@ -43,6 +43,7 @@ class Noise:
             return (array.astype(np.float64) * factor).astype(array.dtype)
 
 
+@np.errstate(all="ignore")
 def interpret(
     program: Program,
     weights: Sequence[Any],
@@ -91,28 +92,24 @@ def interpret(
                 continue
         if noise is not None and op.over is not Over.NOTHING:  # sums of terms rounded otherwise
             args = [(noise(value), kind) for value, kind in args]
-        with np.errstate(all="ignore"):
-            result = reference._apply(op, args, types[i], shapes, scalar)
+        result = reference._apply(op, args, types[i], shapes, scalar)
         values.append(result if noise is None or op.name in EXACT else noise(result))
 
     update, *new = [operand(output) for output in program.outputs]
-    with np.errstate(all="ignore"):
-        update_blocks = [np.asarray(u, g.dtype) for u, g in zip(update[0], gradients, strict=True)]
+    update_blocks = [np.asarray(u, g.dtype) for u, g in zip(update[0], gradients, strict=True)]
     kept: dict[str, Blocks] = {}
     for index, (value, kind) in zip(program.states, new, strict=True):
         declared = types[index]
         one = declared.kind == Kind.SCALAR
         blocks = [value] if kind == Kind.SCALAR else value
         blocks = blocks * len(declared.leaves) if kind == Kind.SCALAR else blocks
-        with np.errstate(all="ignore"):
-            kept[program.inputs[index].name] = [
-                np.array(
-                    reference._cast(block, kind, declared.kind, shape),
-                    reference.DTYPES[leaf.dtype],
-                )
-                * np.ones(leaf.shape, reference.DTYPES[leaf.dtype])
-                for block, leaf, shape in zip(
-                    blocks, declared.leaves, [()] if one else shapes, strict=True
-                )
-            ]
+        kept[program.inputs[index].name] = [
+            np.array(
+                np.broadcast_to(reference._cast(block, kind, declared.kind, shape), leaf.shape),
+                reference.DTYPES[leaf.dtype],
+            )
+            for block, leaf, shape in zip(
+                blocks, declared.leaves, [()] if one else shapes, strict=True
+            )
+        ]
     return Outcome(update_blocks, kept)
