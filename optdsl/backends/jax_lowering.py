@@ -10,11 +10,12 @@ from math import prod
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.expression import lower_function, sum_functions
-from optdsl.ops.kinds import last_scalar
+from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.shapes import (
     Leaf,
     ValueType,
@@ -53,6 +54,7 @@ def zero_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
     return zeros
 
 
+@np.errstate(over="ignore")  # a constant beyond a dtype's range is an infinity of it
 def apply_program(
     program: Program,
     weights: Sequence[Any] | None,
@@ -143,7 +145,9 @@ class _Tracer:
         if declared.kind == Kind.SCALAR:
             return jnp.asarray(value.value, declared.leaves[0].dtype)
         return [
-            jnp.broadcast_to(self._cast(value, i, declared.kind, leaf.dtype), leaf.shape)
+            jnp.broadcast_to(
+                jnp.asarray(self._cast(value, i, declared.kind, leaf.dtype), leaf.dtype), leaf.shape
+            )
             for i, leaf in enumerate(declared.leaves)
         ]
 
@@ -167,7 +171,8 @@ class _Tracer:
     def _over_tree(self, op: OpDef, args: list[Traced], result: ValueType) -> Traced:
         bounded = op.rule is last_scalar
         added = args[:1] if bounded else args
-        common = max(arg.kind for arg in added)
+        common = broadcast(tuple(arg.kind for arg in added))
+        assert isinstance(common, Kind)
         functions = sum_functions(op)
         totals = [jnp.zeros((), self.scalar) for _ in functions]
         n = 0
