@@ -36,7 +36,7 @@ CODES: dict[str, Code] = {
     ),
     "E005": Code(
         "a bracket or a docstring is not closed, or a bracket not opened",
-        'Every `(` and `[` needs its partner, and so does the `"""` of a docstring. A line goes on\n'
+        "Every `(` and `[` needs its partner, and so do the quotes of a docstring. A line goes on\n"
         "to the next one while a bracket is open, so a missing `)` is often noticed only some\n"
         "lines later.",
     ),
@@ -58,7 +58,8 @@ CODES: dict[str, Code] = {
     ),
     "E009": Code(
         "nested too deeply",
-        "An expression may be nested 100 levels deep. Give parts of it names of their own.",
+        "An expression may be nested 100 levels deep, and blocks 20. Give parts of an expression\n"
+        "names of their own.",
     ),
     # E1xx: names
     "E101": Code(
@@ -155,8 +156,9 @@ CODES: dict[str, Code] = {
         "After inlining helpers and unrolling loops a program may have 10,000 statements.",
     ),
     "E403": Code(
-        "a helper calls itself",
-        "Helpers are inlined where they are called, so they can't be recursive.",
+        "a helper calls itself, or helpers call too deeply",
+        "Helpers are inlined where they are called, so they can't be recursive, and a call may\n"
+        "stand in at most 100 expressions, loops and calls.",
     ),
     # E5xx: imports
     "E501": Code(
@@ -175,6 +177,10 @@ CODES: dict[str, Code] = {
     "E504": Code(
         "the imported file has errors",
         "Check that file first: `optdsl check FILE`.",
+    ),
+    "E505": Code(
+        "imports nested too deeply",
+        "A file imports another, that one a third, and so on: at most 20 of them in a row.",
     ),
     # W: warnings, which leave the exit code 0
     "W101": Code(

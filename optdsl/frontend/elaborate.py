@@ -13,7 +13,6 @@ from optdsl.frontend.messages import (
     duplicates,
     helper_annotations,
     kind_mismatch,
-    names,
     wrong_count,
     wrong_outputs,
 )
@@ -25,8 +24,8 @@ from optdsl.syntax import ast
 MAX_STATEMENTS = 10_000
 """How many statements a program may have after inlining and unrolling."""
 
-MAX_INLINING = 50
-"""How deep helpers may call helpers."""
+MAX_DEPTH = 100
+"""How many expressions, loops and helpers may stand in one another for a helper to be called."""
 
 Value = int | float | None
 """A value of the builder, a constant, or None for what follows from an error."""
@@ -106,6 +105,7 @@ class Elaborator:
         self.builder = Builder(())
         self.kinds: list[Kind] = []
         self.statements = 0
+        self.depth = 0
         self.calls: list[tuple[ast.Function, Span]] = []
         self.called: set[int] = set()
         self.traces: dict[int, tuple[int, Trace]] = {}
@@ -143,6 +143,7 @@ class Elaborator:
         scope: Scope = {p.name.text: Binding(None) for p in helper.function.parameters}
         self.calls.append((helper.function, helper.function.name.span))
         outer, self.helpers = self.helpers, helper.scope
+        self.depth = 0
         try:
             self._body(helper.function, scope)
         except _Stop:
@@ -210,9 +211,9 @@ class Elaborator:
             values.append(self._expression(value, scope))
         return values
 
-    def _count(self, span: Span) -> None:
-        """Count a statement or an operation against the limit."""
-        self.statements += 1
+    def _count(self, span: Span, added: int = 1) -> None:
+        """Count statements or operations against the limit."""
+        self.statements += added
         if self.statements > MAX_STATEMENTS:
             self._error(
                 "E402",
@@ -255,10 +256,12 @@ class Elaborator:
 
     def _for_loop(self, loop: ast.ForLoop, scope: Scope) -> None:
         count = self._loop_count(loop)
+        self.depth += 1
         for i in range(count):
             self._count(loop.span)
             scope[loop.variable.text] = Binding(float(i), None, loop.variable.span)
             self._statements(loop.body, scope)
+        self.depth -= 1
 
     def _loop_count(self, loop: ast.ForLoop) -> int:
         if loop.function.text != "range":
@@ -292,6 +295,16 @@ class Elaborator:
                 return node.value
             case ast.Name():
                 return self._read(node, scope)
+            case ast.Missing():
+                return None
+            case _:
+                self.depth += 1
+                value = self._compound(node, scope)
+                self.depth -= 1
+                return value
+
+    def _compound(self, node: ast.Negation | ast.Binary | ast.Call, scope: Scope) -> Value:
+        match node:
             case ast.Negation():
                 operand = self._expression(node.operand, scope)
                 if isinstance(operand, float):
@@ -310,7 +323,7 @@ class Elaborator:
             if self.trace is not None and not self.calls and binding.statement is not None:
                 self.trace.reads.add(binding.statement)
             return binding.value
-        if node.text in self.helpers and self.helpers[node.text] is None:
+        if self._is_reported(node.text):
             return None
         near = nearest(node.text, scope, errors=len(self.diagnostics))
         if node.text in CALLABLE or node.text in self.helpers:
@@ -322,6 +335,10 @@ class Elaborator:
         self._error("E101", f"unknown name `{node.text}`", node.span, "not declared", related[:1],
                     help=help)  # fmt: skip
         return None
+
+    def _is_reported(self, name: str) -> bool:
+        """Whether there is an error already where the name was to be declared, or in the name."""
+        return self.helpers.get(name, True) is None or ast.why_unusable(name) != ""
 
     def _binary(self, node: ast.Binary, scope: Scope) -> Value:
         if node.operator in ast.COMPARISONS:
@@ -344,7 +361,7 @@ class Elaborator:
         if name == "where":
             return self._where(node, scope)
         op = CALLABLE.get(name)
-        if op is None:
+        if op is None and not self._is_reported(name):
             known = chain(CALLABLE, self.helpers, ("where",))
             near = nearest(name, known, errors=len(self.diagnostics))
             help = did_you_mean(near) or "`optdsl functions` lists them all"
@@ -428,13 +445,15 @@ class Elaborator:
         parameters = function.parameters
         required = max((i for i, p in enumerate(parameters, 1) if p.default is None), default=0)
         if not required <= len(values) <= len(parameters):
-            self._report(wrong_count(node, names(parameters), required))
+            self._report(wrong_count(node, [p.name.text for p in parameters], required))
             return None
         recursive = any(active is function for active, _ in self.calls)
-        if recursive or len(self.calls) >= MAX_INLINING:
+        if recursive or self.depth >= MAX_DEPTH:
             what = f"`{name}` calls itself" if recursive else "helpers call too deeply"
-            self._error("E403", what, node.span, help="write it without recursion")
+            help = "write it without recursion" if recursive else "let fewer helpers call others"
+            self._error("E403", what, node.span, help=help)
             return None
+        self._count(node.span, added=len(parameters))
         local: Scope = {}
         for parameter, value in zip(
             parameters, values + [None] * (len(parameters) - len(values)), strict=True
@@ -446,9 +465,11 @@ class Elaborator:
         self.called.add(id(function))
         self.calls.append((function, node.span))
         outer, self.helpers = self.helpers, helper.scope
+        self.depth += 1
         try:
             return self._body(function, local)
         finally:
+            self.depth -= 1
             self.helpers = outer
             self.calls.pop()
 

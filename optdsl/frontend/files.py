@@ -28,7 +28,7 @@ def find_source(name: str) -> Source:
     if name == "-":
         return source_from_bytes("<stdin>", sys.stdin.buffer.read(MAX_BYTES + 1))
     path = Path(name)
-    if name in stdlib() and not _exists(path):
+    if name in stdlib() and not exists(path):
         path = stdlib()[name]
     return read_source(path)
 
@@ -84,7 +84,8 @@ def _whole_file(name: str, code: str, message: str, help: str) -> Diagnostic:
     return Diagnostic(code, message, Span(Source(name, ""), 1, 1, 1, 1), help=help)
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether a path names a file, whatever it is made of."""
     try:
         return path.is_file()
     except (OSError, ValueError):

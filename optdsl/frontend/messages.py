@@ -1,11 +1,13 @@
 """The longer diagnostics of elaboration, as functions of what went wrong."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from optdsl.diagnostics import Diagnostic, Label, Span
 from optdsl.ir import Input
 from optdsl.ops import Kind, Mismatch, an, castable
 from optdsl.syntax import ast
+
+MAX_LISTED = 20
 
 ORDINALS = ("first", "second", "third", "fourth")
 
@@ -44,8 +46,13 @@ def wrong_count(node: ast.Call, args: Sequence[str], required: int | None = None
         "E201",
         f"`{name}` takes {wanted} argument{'' if wanted == '1' else 's'}, not {len(node.args)}",
         node.span,
-        help=f"write `{name}({', '.join(args)})`",
+        help=f"write `{name}({_listed(args)})`",
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names with commas, the first of them if there are very many."""
+    return ", ".join([*names[:MAX_LISTED], "..."] if len(names) > MAX_LISTED else names)
 
 
 def duplicates(function: ast.Function) -> Iterator[Diagnostic]:
@@ -84,7 +91,7 @@ def wrong_outputs(
         kinds: those of the values returned; None where there is an error already.
     """
     if len(kinds) != 1 + len(states):
-        names = ", ".join(["update", *(state.name for state in states)])
+        names = _listed(["update", *(state.name for state in states)])
         these = f"{len(kinds)} value{'s' if len(kinds) > 1 else ''}"
         yield Diagnostic(
             "E303",
@@ -110,8 +117,3 @@ def wrong_outputs(
                 node.span,
                 help=f"annotate it in the parameters: `{state.name}: {kind}`",
             )
-
-
-def names(values: Iterable[ast.Parameter]) -> tuple[str, ...]:
-    """The parameters' names."""
-    return tuple(parameter.name.text for parameter in values)

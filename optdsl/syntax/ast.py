@@ -5,13 +5,28 @@ that the parser let through can run out of stack.
 """
 
 from dataclasses import dataclass
+from keyword import iskeyword
 
 from optdsl.diagnostics import Span
 
 
+def why_unusable(name: str) -> str:
+    """Why a name can't be one of the language's; empty if it can."""
+    if not name.isidentifier():
+        return "not a Python identifier"
+    if iskeyword(name):
+        return "a Python keyword"
+    if name.startswith("__"):
+        return "reserved: it begins with two underscores"
+    return ""
+
+
 @dataclass(frozen=True)
 class Identifier:
-    """A name where it stands; `text` is in Unicode normal form KC, as Python's own names are."""
+    """A name where it stands; `text` is in Unicode normal form KC, as Python's own names are.
+
+    An unusable one, which is reported, stays as it is written.
+    """
 
     text: str
     span: Span
@@ -66,7 +81,15 @@ class Call:
     depth: int
 
 
-Expression = Number | Name | Negation | Binary | Call
+@dataclass(frozen=True)
+class Missing:
+    """Stands for an expression with an error, already reported."""
+
+    span: Span
+    depth: int = 1
+
+
+Expression = Number | Name | Negation | Binary | Call | Missing
 
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 

@@ -3,7 +3,6 @@
 import math
 import unicodedata
 from dataclasses import replace
-from keyword import iskeyword
 from typing import Any
 
 from lark import Token
@@ -26,6 +25,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
         self.source = source
         self.broken_targets = broken_targets
         self.diagnostics: list[Diagnostic] = []
+        self.unusable: set[str] = set()
 
     def span(self, token: Token) -> Span:
         """The place of a token."""
@@ -33,20 +33,18 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
         return Span(self.source, line, column, token.end_line or 1, token.end_column or 1)
 
     def identifier(self, token: Token) -> ast.Identifier:
-        """A name that is bound or called, in normal form KC."""
-        span, text = self.span(token), unicodedata.normalize("NFKC", str(token))
-        why = ""
-        if not (token.isidentifier() and text.isidentifier()):
-            why = "not a Python identifier"
-        elif iskeyword(text):
-            why = "a Python keyword"
-        elif text.startswith("__"):
-            why = "reserved: it begins with two underscores"
-        if why:
+        """A name in normal form KC; an unusable one is reported where it first stands."""
+        span, written = self.span(token), str(token)
+        text = unicodedata.normalize("NFKC", written)
+        why = ast.why_unusable(written) or ast.why_unusable(text)
+        if not why:
+            return ast.Identifier(text, span)
+        if written not in self.unusable:
+            self.unusable.add(written)
             self.diagnostics.append(
-                Diagnostic("E104", f"`{token}` can't be a name", span, why, help="choose another")
+                Diagnostic("E104", f"`{written}` can't be a name", span, why, help="choose another")
             )
-        return ast.Identifier(text, span)
+        return ast.Identifier(written, span)
 
     def literal(self, token: Token, sign: str = "") -> ast.Number:
         """A finite number."""
@@ -116,7 +114,7 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
                     help="give a part of it a name of its own",
                 )
             )
-        return ast.Number("0", 0.0, node.span)
+        return ast.Missing(node.span)
 
     # Statements
 

@@ -100,6 +100,8 @@ def _expression(node: ast.Expression) -> tuple[str, int]:
             return node.text, BINDING["negation"] if node.text.startswith("-") else ATOM
         case ast.Name():
             return node.text, ATOM
+        case ast.Missing():
+            raise ValueError("an expression with an error has no layout")
         case ast.Call():
             args = ", ".join(format_expression(arg) for arg in node.args)
             return f"{node.function.text}({args})", ATOM

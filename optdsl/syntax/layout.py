@@ -10,6 +10,9 @@ from optdsl.diagnostics import Diagnostic, Label, Source, Span
 MAX_NESTING = 100
 """How deep brackets and expressions may nest."""
 
+MAX_BLOCKS = 20
+"""How deep blocks may nest."""
+
 OPEN = {"LPAR": ")", "LSQB": "]"}
 CLOSE = {"RPAR": "(", "RSQB": "["}
 
@@ -93,10 +96,16 @@ class Layout:
         self.previous, self.line = self.line, span.line
         if "\t" in text:
             fault = Span(self.source, span.line, 1, span.line, span.column)
-            self._fail("E004", "a tab in the indentation", fault, help="indent with spaces")
+            self._fail(
+                "E004", "a tab in the indentation", fault, help="indent with spaces", final=True
+            )
         column = len(text)
         if column > self._columns[-1]:
             self._columns.append(column)
+            if len(self._columns) > MAX_BLOCKS + 1:
+                fault = Span(self.source, span.line, 1, span.line, span.column)
+                message = f"blocks nested more than {MAX_BLOCKS} deep"
+                self._fail("E009", message, fault, help="use fewer loops in loops", final=True)
             yield Token.new_borrow_pos("_INDENT", text, token)
         widths = " or ".join(str(width) for width in self._columns)
         while column < self._columns[-1]:
@@ -109,6 +118,7 @@ class Layout:
                     fault,
                     label=f"{column} spaces",
                     help=f"indent with {widths} spaces",
+                    final=True,
                 )
             yield Token.new_borrow_pos("_DEDENT", text, token)
 
@@ -163,6 +173,7 @@ class Layout:
         label: str = "",
         related: tuple[Label, ...] = (),
         help: str = "",
+        final: bool = False,
     ) -> NoReturn:
         found = Diagnostic(code, message, span, label, related, help=help)
-        raise SyntaxFault(found, self.line, final=code == "E004")
+        raise SyntaxFault(found, self.line, final=final)

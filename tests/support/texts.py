@@ -20,7 +20,7 @@ VARIABLES = ("x", "y", "β1", "x_2", "λ", "abs", "_t")
 ANY = st.characters(codec=None)  # type: ignore[arg-type]
 """Any character, surrogates included."""
 
-COMMENT_CHARACTERS = 'ab #"\'(:=λ'
+COMMENT_CHARACTERS = "ab #\"'(:=λ"
 
 
 # Valid programs
@@ -70,7 +70,10 @@ def plain_sources(draw: st.DrawFn) -> str:
     lines += ["def once(x, by=2.0):", "    return by * x"]
     lines += ["def twice(x, y):"]
     lines += ['    """Applies it twice."""'] if draw(st.booleans()) else []
-    lines += [f"    x = {draw(expressions(('x', 'y'), ('once',)))}", "    return once(once(x), 3) + y"]
+    lines += [
+        f"    x = {draw(expressions(('x', 'y'), ('once',)))}",
+        "    return once(once(x), 3) + y",
+    ]
     lines += ["def both(x):", "    return x, -x"]
     states = draw(st.sampled_from(("", "m, ", "m: bfloat16, ", "m: array[float16], ")))
     lines += [f"def train(w, g, {states}lr, k=0.9, bound=-1e3):"]
@@ -236,6 +239,14 @@ def doubling_helpers(depth: int) -> str:
     return "def h0(x):\n    return x * x\n" + "".join(chain) + body(f"    g = h{depth - 1}(g)\n")
 
 
+def deep_calls_of_helpers(depth: int) -> str:
+    """Helpers that call one another, each deep inside of an expression and of loops."""
+    loops = "".join(f"{'    ' * i}for i{i} in range(1):\n" for i in range(1, 19))
+    lines = f"{loops}{'    ' * 19}x = {'sqrt(' * 80}%s{')' * 80}\n    return x\n"
+    chain = [f"def h{i}(x):\n{lines % f'h{i - 1}(x)'}" for i in range(1, depth)]
+    return "def h0(x):\n    return x\n" + "".join(chain) + body(f"    g = h{depth - 1}(g)\n")
+
+
 def nested_loops(depth: int) -> str:
     """Loops in loops: 10 ** depth statements."""
     loops = [f"{'    ' * i}for i{i} in range(10):\n" for i in range(1, depth + 1)]
@@ -279,7 +290,8 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "a tower of powers": (body(f"    x = {' ** '.join(['g'] * 5_000)}\n"), "E009"),
     "100,000 arguments": (body(f"    x = maximum({', '.join(['g'] * 20_000)})\n"), "E201"),
     "100,000 statements": (body("    g=g*g\n" * 20_000), "E402"),
-    "nested loops": (nested_loops(30), "E402"),
+    "nested loops": (nested_loops(15), "E402"),
+    "more nested loops": (nested_loops(700), "E009"),
     "loops over nothing": (body("    for i in range(10000):\n        for j in range(10000):\n"
                                 "            for k in range(0):\n                g = g\n"), "E402"),
     "range(10**9)": (body("    for i in range(10**9):\n        g = g * g\n"), "E401"),
@@ -294,6 +306,10 @@ HOSTILE: dict[str, tuple[str, str]] = {
     "a huge negative default": ("def train(w, g, k=-1e999):\n" + TAIL, "E008"),
     "exponential inlining": (doubling_helpers(48), "E402"),
     "deep helpers": (deep_helpers(200), "E403"),
+    "deep calls of helpers": (deep_calls_of_helpers(50), "E403"),
+    "helpers with very many parameters": (
+        f"def h({', '.join(f'a{i}=1' for i in range(9_000))}):\n    return a1\n"
+        + body("    g = g * h()\n" * 3_000), "E402"),
     "a recursive helper": ("def h(x):\n    return h(x)\n" + body("    g = h(g)\n"), "E403"),
     "helpers that call each other": (
         "def a(x):\n    return b(x)\ndef b(x):\n    return a(x)\n" + body("    g = a(g)\n"), "E403"),
