@@ -32,12 +32,17 @@ class Over(Enum):
 
 
 class Prop(Enum):
-    """Algebraic properties. Each holds bitwise, NaN payloads aside, and is tested."""
+    """Algebraic properties, each tested in every backend.
+
+    COMMUTATIVE and EVEN hold bitwise, NaN payloads aside. The others are properties of the
+    mathematical function: they hold bitwise in the reference, the zeros of sums apart, but XLA's
+    approximations may break them in the last bits.
+    """
 
     COMMUTATIVE = "commutative"
-    """f(x, y) = f(y, x)."""
+    """f(x, y) = f(y, x): the structural hash relies on it."""
     ODD = "odd"
-    """f(-x) = -f(x)."""
+    """f(-x) = -f(x); the sign of zero aside for sums, as terms that cancel give 0.0."""
     EVEN = "even"
     """f(-x) = f(x)."""
     MONOTONE = "monotone"

@@ -11,13 +11,13 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-from support.running import Blocks, Outcome
 
 from optdsl.backends import reference
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.fold import evaluate
 from optdsl.passes.shapes import Leaf, infer_leaves, scalar_dtype
+from support.running import Blocks, Outcome
 
 EXACT = {"abs", "sign", "maximum", "minimum", "where<", "where<=", "where==", "transpose"}
 """Functions that no implementation rounds."""
@@ -73,8 +73,8 @@ def interpret(
             case Role.HYPERPARAMETER:
                 values.append(entry.default)
             case Role.STATE:
-                dtypes = [reference.DTYPES[leaf.dtype] for leaf in declared.leaves]
-                zeros = [np.zeros(leaf.shape, d) for leaf, d in zip(declared.leaves, dtypes, strict=True)]  # fmt: skip
+                types_of = reference.DTYPES
+                zeros = [np.zeros(leaf.shape, types_of[leaf.dtype]) for leaf in declared.leaves]
                 blocks = zeros if state is None else state[entry.name]
                 values.append(blocks[0] if declared.kind == Kind.SCALAR else blocks)
 
