@@ -362,7 +362,8 @@ class Elaborator:
             return self._where(node, scope)
         op = CALLABLE.get(name)
         if op is None and not self._is_reported(name):
-            known = chain(CALLABLE, self.helpers, ("where",))
+            usable = (name for name, helper in self.helpers.items() if helper is not None)
+            known = chain(CALLABLE, usable, ("where",))
             near = nearest(name, known, errors=len(self.diagnostics))
             help = did_you_mean(near) or "`optdsl functions` lists them all"
             if name in scope:
@@ -374,7 +375,7 @@ class Elaborator:
         if len(values) != len(op.args):
             self._report(wrong_count(node, op.args))
             return None
-        return self._operation(op.name, values, node.args, node.span)
+        return self._operation(op.name, values, node.args, node.span, written=name)
 
     def _where(self, node: ast.Call, scope: Scope) -> Value:
         if len(node.args) != 3:
@@ -398,8 +399,12 @@ class Elaborator:
         values: Sequence[Value],
         nodes: Sequence[ast.Expression],
         span: Span,
+        written: str = "",
     ) -> Value:
-        """Append an operation of the table, if its arguments' kinds fit."""
+        """Append an operation of the table, if its arguments' kinds fit.
+
+        `written` is the function's name in the text, where that may be an alias.
+        """
         args = [value for value in values if value is not None]
         if len(args) < len(values):
             return None
@@ -408,7 +413,7 @@ class Elaborator:
         kinds = tuple(self._kind(arg) for arg in args)
         kind = op.kind(kinds)
         if isinstance(kind, Mismatch):
-            self._report(kind_mismatch(name, kind, kinds[kind.argument], nodes))
+            self._report(kind_mismatch(op, written or name, kind, kinds[kind.argument], nodes))
             return None
         value = self.builder.add(op, args)
         self.kinds.append(kind)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from optdsl.diagnostics import Diagnostic, Label, Span
 from optdsl.ir import Input
-from optdsl.ops import Kind, Mismatch, an, castable
+from optdsl.ops import Kind, Mismatch, OpDef, an, castable
 from optdsl.syntax import ast
 
 MAX_LISTED = 20
@@ -13,12 +13,13 @@ ORDINALS = ("first", "second", "third", "fourth")
 
 
 def kind_mismatch(
-    name: str, mismatch: Mismatch, kind: Kind, nodes: Sequence[ast.Expression]
+    op: OpDef, written: str, mismatch: Mismatch, kind: Kind, nodes: Sequence[ast.Expression]
 ) -> Diagnostic:
     """E203 or E204: a function does not take arguments of these kinds.
 
     Args:
-        name: the function's.
+        op: the function.
+        written: its name in the text.
         mismatch: the argument to blame, and what it must be.
         kind: what that argument is.
         nodes: all arguments.
@@ -32,9 +33,9 @@ def kind_mismatch(
     code, help = "E203", "see the kinds in docs/language.md"
     if mismatch.wanted == "a scalar":
         code, help = "E204", "reduce it first, as in `mean(...)` or `global_norm(...)`"
-    if name == "interpolate" and kind == Kind.ARRAY:
+    if op.name == "interpolate" and kind == Kind.ARRAY:
         help = "reduce it first, as in `mean(v)`, or write `x + a * (y - x)`"
-    message = f"the {ORDINALS[mismatch.argument]} argument of `{name}` must be {mismatch.wanted}"
+    message = f"the {ORDINALS[mismatch.argument]} argument of `{written}` must be {mismatch.wanted}"
     return Diagnostic(code, message, node.span, f"{what} {an(kind)}{meaning}", help=help)
 
 

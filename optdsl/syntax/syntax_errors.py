@@ -136,12 +136,12 @@ def _begins_statement(token: Token, layout: Layout) -> bool:
 def _not_a_statement(layout: Layout) -> Diagnostic | None:
     """For a line that begins with a word of Python."""
     text = layout.source.lines[layout.line - 1]
-    word = text.strip().split(maxsplit=1)[0].rstrip(":(") if text.strip() else ""
-    if word not in STATEMENTS:
+    word = re.match(r"\s*(\w*)", text)
+    if word is None or word[1] not in STATEMENTS:
         return None
-    column = text.find(word) + 1
-    first = Span(layout.source, layout.line, column, layout.line, column + len(word))
-    return Diagnostic("E007", f"there is no `{word}` in the language", first, help=STATEMENTS[word])
+    first = Span(layout.source, layout.line, word.start(1) + 1, layout.line, word.end(1) + 1)
+    message, help = f"there is no `{word[1]}` in the language", STATEMENTS[word[1]]
+    return Diagnostic("E007", message, first, help=help)
 
 
 def _not_in_expressions(token: Token, layout: Layout) -> Diagnostic | None:
@@ -185,9 +185,9 @@ def _symbol(source: Source, span: Span) -> str:
 def _not_in_language(symbol: str, source: Source, span: Span) -> Diagnostic:
     column = source.lines[span.line - 1].find(symbol, max(0, span.column - len(symbol))) + 1
     where = Span(source, span.line, column, span.line, column + len(symbol))
-    return Diagnostic(
-        "E007", f"there is no `{symbol}` in the language", where, help=SYMBOLS[symbol]
-    )
+    is_import = source.lines[span.line - 1].lstrip().startswith("from ")
+    help = STATEMENTS["import"] if is_import else SYMBOLS[symbol]
+    return Diagnostic("E007", f"there is no `{symbol}` in the language", where, help=help)
 
 
 def _name(token: Token) -> str:
