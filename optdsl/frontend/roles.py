@@ -16,6 +16,9 @@ ROLE_NAMES: dict[str, Role] = {
 }
 """The names that make a parameter an input given by the training loop."""
 
+RATE = "learning_rate"
+"""What Python calls `lr`: hyperparameters are passed beside it."""
+
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 """What a state variable can be stored in."""
 
@@ -30,6 +33,14 @@ def inputs_of(function: ast.Function) -> tuple[tuple[Input, ...], list[Diagnosti
         role = ROLE_NAMES.get(name)
         if role is None and parameter.default is not None:
             role = Role.HYPERPARAMETER
+        if role is Role.HYPERPARAMETER and name == RATE:
+            why = f"an optimizer takes `lr` as `{RATE}`"
+            help = "call it `lr`, or choose another name"
+            diagnostics.append(
+                Diagnostic(
+                    "E104", f"a hyperparameter can't be called `{RATE}`", span, why, help=help
+                )
+            )
         if role in by_role:
             related = (Label(by_role[role].name.span, "the same input"),)
             message = f"`{name}` and `{by_role[role].name.text}` are both the {role.value}"
