@@ -13,7 +13,9 @@ checked or escaped here.
 
 import builtins
 import keyword
+import re
 import textwrap
+import unicodedata
 from importlib.metadata import version
 
 from optdsl.backends.emit_body import Body, Field, emit_body
@@ -90,6 +92,7 @@ def _is_used(helper: str, text: str) -> bool:
 
 def safe_identifier(name: str) -> str:
     """A name as a Python identifier that shadows nothing."""
+    name = unicodedata.normalize("NFKC", name)  # as Python does to identifiers
     cleaned = "".join(c if (c.isalnum() or c == "_") and c.isprintable() else "_" for c in name)
     cleaned = cleaned.lstrip("_") or "optimizer"
     if not cleaned.isidentifier():
@@ -109,14 +112,14 @@ _EXTENT_TEXT: dict[Extent, str] = {
 def docstring(text: str, indent: str = "") -> str:
     """A docstring's literal, whatever the text."""
     safe = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
-    safe = safe.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
-    if safe.endswith('"'):
-        safe = f'{safe[:-1]}\\"'
     lines: list[str] = []
     for line in safe.split("\n"):
         lines += textwrap.wrap(line.strip(), WIDTH - len(indent) - 6) or [""]
     body = f"\n{indent}".join(lines)
     body = "\n".join(line.rstrip() for line in body.split("\n"))
+    # Wrapped first: a line may not end between a backslash and what it escapes.
+    body = body.replace("\\", "\\\\")
+    body = re.sub(r'"{3,}|"+\Z', lambda quotes: '\\"' * len(quotes[0]), body)
     closing = f"\n{indent}" if len(lines) > 1 else ""
     return f'{indent}"""{body}{closing}"""'
 

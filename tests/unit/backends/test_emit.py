@@ -189,6 +189,10 @@ def test_names_never_collide_with_the_sources_own(name: str, role: str) -> None:
         "{braces} %s %(x)s {0}",
         "x" * 500,
         '"""\nraise SystemExit\n"""\x00\u202e',
+        'ends with three quotes"""',
+        'a quote, then a space" ',
+        *("x" * length + "\\N{DASH}\\x4" for length in range(85, 95)),
+        *("x" * length + '"' * 9 for length in range(80, 96, 5)),
     ],
 )
 def test_docstrings_stay_docstrings(doc: str) -> None:
@@ -222,6 +226,8 @@ def skeleton(source: str) -> str:
         ("", "optimizer"),
         ("; import os", "import_os"),
         ("__init__", "init__"),
+        ("𝐣𝐧𝐩", "jnp_"),
+        ("ﬁrst", "first"),
     ],
 )
 def test_module_names_become_identifiers(name: str, identifier: str) -> None:
