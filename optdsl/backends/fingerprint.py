@@ -18,7 +18,8 @@ DIGITS = 5
 SHAPES = ((), (3,), (4, 3))
 
 SCALE = 0.01
-"""The learning rate given: small, so that updates do not blow up at once."""
+"""About the learning rate given: small, so that updates do not blow up at once. It is another one
+at each step, since a program that needs it is not one with a constant in its place."""
 
 
 @cache
@@ -30,13 +31,21 @@ def _inputs() -> tuple[list[Any], list[list[Any]]]:
     return draw[0], [[0.5 * gradient for gradient in step] for step in draw[1:]]
 
 
+@cache
+def _learning_rates() -> list[float]:
+    """Fixed learning rates for each step, from a half to one and a half of SCALE."""
+    random = np.random.RandomState(20230214)
+    return [float(rate) for rate in SCALE * random.uniform(0.5, 1.5, STEPS)]
+
+
 def behavioural_hash(program: Program) -> str:
     """The digest of a program's updates over STEPS steps, rounded to DIGITS digits."""
     weights, gradients = _inputs()
     state, parts = None, list[bytes]()
     with np.errstate(all="ignore"):
-        for number, gradient in enumerate(gradients, start=1):
-            step = reference_step(program, weights, gradient, state, SCALE, number)
+        steps = zip(gradients, _learning_rates(), strict=True)
+        for number, (gradient, lr) in enumerate(steps, start=1):
+            step = reference_step(program, weights, gradient, state, lr, number)
             state = step.state
             weights = [w - update for w, update in zip(weights, step.update, strict=True)]
             parts += [_rounded(update) for update in step.update]
