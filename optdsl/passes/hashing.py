@@ -52,7 +52,7 @@ class Numbering(Protocol[T]):
         """A constant, or a hyperparameter by its default."""
         ...
 
-    def leaf(self, digest: bytes) -> T:
+    def leaf(self, digest: bytes, kind: Kind) -> T:
         """An input or a state variable."""
         ...
 
@@ -77,8 +77,9 @@ class Structural:
         """Distinguishes 0.0 from -0.0, as 1 / x does."""
         return CONSTANT if self.ignore_constants else _constant_digest(struct.pack("<d", value))
 
-    def leaf(self, digest: bytes) -> bytes:
-        """Itself."""
+    def leaf(self, digest: bytes, kind: Kind) -> bytes:
+        """Its digest."""
+        del kind
         return digest
 
     def apply(self, op: OpDef, args: list[bytes]) -> bytes:
@@ -150,7 +151,7 @@ def hash_program(program: Program, numbering: Numbering[T]) -> Hashed:
             fixed[i] = numbering.constant(entry.default)
         else:
             base[i] = _input_digest(entry.role, entry.kind, entry.dtype)
-            fixed[i] = numbering.leaf(base[i])
+            fixed[i] = numbering.leaf(base[i], entry.kind)
     # The constants stand at the end, where the operands below 0 find them.
     fixed += [numbering.constant(value) for value in reversed(program.constants)]
 
@@ -158,7 +159,7 @@ def hash_program(program: Program, numbering: Numbering[T]) -> Hashed:
         """All values under some labels of the states; the digest of an operand."""
         values = fixed.copy()
         for state, label in labels.items():
-            values[state] = numbering.leaf(label)
+            values[state] = numbering.leaf(label, program.inputs[state].kind)
         memo = numbering.memo
         for i, op, args in needed:
             if len(args) == 1:  # written out for speed
