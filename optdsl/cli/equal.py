@@ -7,7 +7,7 @@ import click
 from optdsl.backends.fingerprint import behavioural_hash
 from optdsl.cli.output import FINDINGS, fail, print_json, say
 from optdsl.frontend import find_source, load
-from optdsl.ir import Program, print_operation
+from optdsl.ir import Program, operand_text, print_operation
 from optdsl.passes.compare import LEVELS, Comparison, compare
 
 
@@ -61,4 +61,9 @@ def _show(
 
 
 def _statements(program: Program, positions: tuple[int, ...]) -> list[str]:
-    return [print_operation(program, position) for position in positions]
+    return [
+        print_operation(program, position)
+        if position < len(program.operations)
+        else f"return {', '.join(operand_text(program, output) for output in program.outputs)}"
+        for position in positions
+    ]

@@ -302,6 +302,36 @@ def test_what_is_equal_stays_so_without_constants() -> None:
     assert [pair for pair in EQUAL if not same(*pair)] == []
 
 
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("g ** 2 + 0.1 * w", "g * g + 0.2 * w"),
+        ("w - g + 0.1", "-1 * g + w + 0.2"),
+        ("1 / g + 0.1 * w", "reciprocal(g) + wd * w"),
+        ("sin(-w) * 0.1", "0.2 * -sin(w)"),
+        ("(1 - wd) * g ** 2 + wd * v", "interp(square(g), v, 0.9)"),
+        ("lr * (w + g)", "lr * (0.5 * (w + g))"),
+        ("lr * (w + 0.1 * g)", "0.01 * lr * (w + 0.2 * g)"),
+    ],
+)
+def test_algebra_holds_beside_other_constants(one: str, two: str) -> None:
+    assert same(one, two)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        # one constant for a sum is not one for each of its terms, nor do unknown ones cancel
+        ("0.9 * (0.9 * m + g) + g", "0.9 * m + g"),
+        ("0.1 * w - 0.2 * w", "w - w"),
+        ("lr * w - 0.1 * lr * w", "w - w"),
+        ("w - g", "w + g"),
+    ],
+)
+def test_constants_do_not_hide_how_terms_are_built(one: str, two: str) -> None:
+    assert not same(one, two)
+
+
 def test_the_papers_lion() -> None:
     ours = load(find_source("lion"))
     theirs = load(Source("<paper>", (
