@@ -151,7 +151,7 @@ class _Emitter:
         return f"[cast({minus}{item}, old) for new, old in zip({source}, {old}, strict=True)]"
 
     def _is_negated(self, value: int) -> bool:
-        """Whether the inner function returns the update's negative, being nothing but the update."""
+        """Whether the inner function is the update alone, and so returns its negative."""
         return value == self.program.outputs[0] and self.program.outputs.count(value) == 1
 
     def _wants_array(self, output: int) -> bool:
