@@ -1,12 +1,13 @@
 """Programs as data for a register machine: instructions that index the table of functions.
 
 A register is a row of numbers, one for each weight of the whole tree; a scalar fills its row, a
-`per_array` value the part of its weight array. The first registers hold the inputs, the next ones
-constants, the rest are allocated by liveness. Machine and instructions: `register_machine.py`.
+`per_array` value the part of its weight array. Register 0 receives each step's gradient, register
+1 holds the weights, the next ones the state variables, then constants; the rest are allocated by
+liveness. A step's code ends by writing the weights and the states in place, so that nothing has to
+be copied between steps. The machine that runs it: `register_machine.py`.
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
@@ -17,64 +18,53 @@ from optdsl.passes.infer import infer
 ARITY = 4
 """Operands of an instruction; those that it does not need are 0."""
 
+GRADIENT = 0
+"""The register that receives the gradient at each step."""
 
-class Row(IntEnum):
-    """The registers of the inputs; states follow, then constants, then temporaries."""
+WEIGHTS = 1
+"""The register of the weights."""
 
-    GRADIENT = 0
-    LEARNING_RATE = 1
-    STEP = 2
-    WEIGHT = 3
+FIRST_FREE = 2
+"""The registers from here on are the program's: its states first."""
 
 
 @dataclass(frozen=True)
 class Machine:
     """How much a machine holds; it is compiled for these sizes, so that programs never are."""
 
-    states: int = 8
-    constants: int = 48
-    temporaries: int = 48
-    instructions: int = 128
+    registers: int
+    constants: int
+    instructions: int
 
-    @property
-    def first_state(self) -> int:
-        """The register of the first state variable, right behind the weights."""
-        return len(Row)
 
-    @property
-    def first_constant(self) -> int:
-        """The register of the first constant."""
-        return self.first_state + self.states
-
-    @property
-    def first_temporary(self) -> int:
-        """The first register that instructions write."""
-        return self.first_constant + self.constants
-
-    @property
-    def registers(self) -> int:
-        """How many there are."""
-        return self.first_temporary + self.temporaries
-
+MACHINES: tuple[Machine, ...] = (Machine(32, 16, 64), Machine(160, 96, 320))
+"""The sizes to choose from: a program runs on the first machine that holds it. A small register
+file stays in the processor's cache."""
 
 BLENDED = "interpolate by a constant"
-"""The one instruction that is no row of the table: `interpolate` with 1 - a as fourth operand,
-because a constant's complement is taken in double precision."""
+"""`interpolate` with 1 - a as fourth operand: a constant's complement is taken in double
+precision."""
+
+MOVE = "move"
+"""Its operand."""
+
+SUBTRACT = "-"
+"""The row of the table that ends each step: `w = w - update`."""
+
+LEARNING_RATE = "learning rate"
+STEP = "step"
+"""The inputs that are numbers, made rows where a program reads them."""
 
 INSTRUCTIONS: tuple[OpDef, ...] = tuple(
     op for op in OPS if op.args and op.over in (Over.NOTHING, Over.ARRAY, Over.TREE)
 )
-"""What the machine can do; opcode i is row i, and the one after the last is BLENDED."""
+"""The functions that the machine can do; opcode i is row i."""
 
-OPCODES: dict[str, int] = {op.name: i for i, op in enumerate(INSTRUCTIONS)} | {
-    BLENDED: len(INSTRUCTIONS)
-}
+SPECIAL = (BLENDED, MOVE, LEARNING_RATE, STEP)
+"""The instructions that are no row of the table; their opcodes follow."""
 
-ROLE_ROWS: dict[Role, Row] = {
-    Role.WEIGHT: Row.WEIGHT,
-    Role.GRADIENT: Row.GRADIENT,
-    Role.LEARNING_RATE: Row.LEARNING_RATE,
-    Role.STEP: Row.STEP,
+OPCODES: dict[str, int] = {
+    name: i for i, name in enumerate((*(op.name for op in INSTRUCTIONS), *SPECIAL))
 }
 
 
@@ -86,76 +76,152 @@ class UnsupportedProgram(ValueError):
 class Bytecode:
     """A program for a machine, its arrays padded to the machine's sizes."""
 
-    length: int
-    """How many instructions there are."""
     code: np.ndarray
     """int32 (instructions, 3 + ARITY): opcode, result register, kind of what a reduction adds
     up, operand registers."""
+    length: int
+    """How many instructions there are."""
     constants: np.ndarray
     """float32 (constants,)."""
-    outputs: np.ndarray
-    """int32 (1 + states,): the registers that hold the update and the states' new values."""
+    first_constant: int
+    """The register of the first constant."""
+    loaded: int
+    """How many constants there are."""
+    registers: int
+    """How many registers the program uses."""
 
 
-def encode(program: Program, machine: Machine) -> Bytecode:
+def encode(program: Program, machines: tuple[Machine, ...] = MACHINES) -> tuple[Machine, Bytecode]:
     """Encode a program prepared by `passes.pipeline.prepare` with all hyperparameters bound.
 
+    Returns:
+        The first machine that holds the program, and the program for it.
+
     Raises:
-        UnsupportedProgram: for matrix functions, stored dtypes, or more registers than there are.
+        UnsupportedProgram: for matrix functions, stored dtypes, or a program too large for all.
     """
     kinds = infer(program)
     if any(kind > Kind.ARRAY or kind in (Kind.PER_ROW, Kind.PER_COLUMN) for kind in kinds):
         raise UnsupportedProgram("it uses rows, columns or matrices")
     if any(entry.dtype for entry in program.inputs):
         raise UnsupportedProgram("it stores state in a dtype of its own")
-    if len(program.states) > machine.states or len(program.operations) > machine.instructions:
-        raise UnsupportedProgram("it has too many state variables or statements")
-    return _Encoder(program, kinds, machine).encode()
+    encoder = _Encoder(program, kinds)
+    words = encoder.encode()
+    for machine in machines:
+        if (
+            encoder.used <= machine.registers
+            and len(encoder.constants) <= machine.constants
+            and len(words) <= machine.instructions
+        ):
+            return machine, encoder.padded(words, machine)
+    raise UnsupportedProgram("it has too many statements, constants or values alive at once")
 
 
 class _Encoder:
-    def __init__(self, program: Program, kinds: list[Kind], machine: Machine) -> None:
-        self.program, self.kinds, self.machine = program, kinds, machine
-        self.constants: dict[tuple[float, bool], int] = {}
-        self.registers: dict[int, int] = {}
-        for register, state in enumerate(program.states, start=machine.first_state):
-            self.registers[state] = register
-        for i, entry in enumerate(program.inputs):
-            if entry.role in ROLE_ROWS:
-                self.registers[i] = ROLE_ROWS[entry.role]
-        self.free = list(range(machine.registers - 1, machine.first_temporary - 1, -1))
+    """Allocates registers and writes instructions."""
 
-    def encode(self) -> Bytecode:
-        program, machine, first = self.program, self.machine, len(self.program.inputs)
-        last_read = dict.fromkeys(range(first + len(program.operations)), -1)
-        for value, operation in enumerate(program.operations, start=first):
-            last_read.update(dict.fromkeys(operation.args, value))
-        last_read.update(dict.fromkeys(program.outputs, first + len(program.operations)))
-        code = np.zeros((machine.instructions, 3 + ARITY), np.int32)
-        for position, operation in enumerate(program.operations):
-            value = first + position
+    def __init__(self, program: Program, kinds: list[Kind]) -> None:
+        self.program, self.kinds = program, kinds
+        self.first = len(program.inputs)
+        self.end = self.first + len(program.operations)
+        self.words: list[list[int]] = []
+        self.constants: dict[tuple[float, bool], int] = {}
+        self.homes = {state: FIRST_FREE + i for i, state in enumerate(program.states)}
+        """Each state variable's register."""
+        self.registers = dict(self.homes)
+        for i, entry in enumerate(program.inputs):
+            if entry.role is Role.GRADIENT:
+                self.registers[i] = GRADIENT
+            elif entry.role is Role.WEIGHT:
+                self.registers[i] = WEIGHTS
+        self.last_read = self._last_reads()
+        self.first_constant = FIRST_FREE + len(program.states)
+        self._collect_constants()
+        self.free: list[int] = []
+        self.used = self.first_constant + len(self.constants)
+
+    def encode(self) -> list[list[int]]:
+        """The instructions of one step."""
+        program = self.program
+        for i, entry in enumerate(program.inputs):
+            opcode = {Role.LEARNING_RATE: LEARNING_RATE, Role.STEP: STEP}.get(entry.role)
+            if opcode and self.last_read[i] >= 0:
+                self.registers[i] = self._allocate()
+                self._emit(OPCODES[opcode], self.registers[i])
+        heirs = self._heirs()
+        for value, operation in enumerate(program.operations, start=self.first):
             opcode, operands, kind = self._instruction(operation.op, operation.args)
             for arg in set(operation.args):
-                if arg >= first and last_read[arg] == value:
+                if arg >= 0 and self.last_read[arg] == value and self._is_temporary(arg):
                     self.free.append(self.registers[arg])
-            if not self.free:
-                raise UnsupportedProgram("it needs too many registers")
-            self.registers[value] = self.free.pop()
-            code[position, : 3 + len(operands)] = [opcode, self.registers[value], kind, *operands]
-        outputs = np.arange(len(Row) - 1, machine.first_constant, dtype=np.int32)
-        for i, output in enumerate(program.outputs):
-            outputs[i] = self._operand(output)
+            home = self.homes.get(heirs.get(value, -1))
+            self.registers[value] = self._allocate() if home is None else home
+            self._emit(opcode, self.registers[value], kind, *operands)
+        self._write_outputs()
+        return self.words
+
+    def padded(self, words: list[list[int]], machine: Machine) -> Bytecode:
+        """The program for a machine that holds it."""
+        code = np.zeros((machine.instructions, 3 + ARITY), np.int32)
+        code[: len(words)] = words
         constants = np.zeros(machine.constants, np.float32)
         with np.errstate(over="ignore"):
-            for (value, _), register in self.constants.items():
-                constants[register - machine.first_constant] = value
-        return Bytecode(len(program.operations), code, constants, outputs)
+            constants[: len(self.constants)] = [value for value, _ in self.constants]
+        return Bytecode(
+            code, len(words), constants, self.first_constant, len(self.constants), self.used
+        )
+
+    def _last_reads(self) -> dict[int, int]:
+        """Who reads each value last: an operation's value, the end of the step, or -1."""
+        last = dict.fromkeys(range(self.end), -1)
+        for value, operation in enumerate(self.program.operations, start=self.first):
+            last.update(dict.fromkeys(operation.args, value))
+        last.update(dict.fromkeys(self.program.outputs, self.end))
+        return last
+
+    def _heirs(self) -> dict[int, int]:
+        """The values that may be written to a state's register at once: its new values, once
+        nothing reads the old one any more."""
+        heirs: dict[int, int] = {}
+        pairs = zip(self.program.states, self.program.outputs[1:], strict=True)
+        for state, value in pairs:
+            if value >= self.first and value not in heirs and self.last_read[state] <= value:
+                heirs[value] = state
+        return heirs
+
+    def _is_temporary(self, value: int) -> bool:
+        """Whether the value's register is nobody else's."""
+        return self.registers[value] >= self.first_constant + len(self.constants)
+
+    def _write_outputs(self) -> None:
+        """Subtract the update from the weights and move the states' new values to their homes,
+        reading everything before it is overwritten."""
+        update, *new = (self._operand(output) for output in self.program.outputs)
+        moves = {
+            self.homes[state]: source
+            for state, source in zip(self.program.states, new, strict=True)
+            if self.homes[state] != source
+        }
+        weights = WEIGHTS
+        if WEIGHTS in moves.values():
+            weights = self._allocate()
+            moves[WEIGHTS] = weights
+        self._emit(OPCODES[SUBTRACT], weights, Kind.SCALAR, WEIGHTS, update)
+        while moves:
+            unread = [target for target in moves if target not in moves.values()]
+            if unread:
+                self._emit(OPCODES[MOVE], unread[0], Kind.SCALAR, moves.pop(unread[0]))
+                continue
+            # Only cycles are left: one target's old value goes elsewhere first.
+            target, spare = next(iter(moves)), self._allocate()
+            self._emit(OPCODES[MOVE], spare, Kind.SCALAR, target)
+            moves = {t: spare if source == target else source for t, source in moves.items()}
 
     def _instruction(self, op: OpDef, args: tuple[int, ...]) -> tuple[int, list[int], Kind]:
         """Opcode, operands, and the kind of the value that a reduction adds up."""
         operands = [self._operand(arg) for arg in args]
         if op is BY_NAME["interpolate"] and args[2] < 0:
-            complement = self._constant(1 - self.program.constants[~args[2]])
+            complement = self.constants[_key(1 - self.program.constants[~args[2]])]
             return OPCODES[BLENDED], [*operands, complement], Kind.SCALAR
         if op.name not in OPCODES:
             raise UnsupportedProgram(f"the machine has no `{op.name}`")
@@ -163,15 +229,33 @@ class _Encoder:
         kind = added[0] if op.args[-1] == "bound" else max(added)
         return OPCODES[op.name], operands, kind if op.over is not Over.NOTHING else Kind.SCALAR
 
-    def _operand(self, value: int) -> int:
-        return (
-            self.registers[value] if value >= 0 else self._constant(self.program.constants[~value])
-        )
+    def _collect_constants(self) -> None:
+        constants = self.program.constants
+        found: list[float] = []
+        for operation in self.program.operations:
+            found += [constants[~arg] for arg in operation.args if arg < 0]
+            if operation.op is BY_NAME["interpolate"] and operation.args[2] < 0:
+                found.append(1 - constants[~operation.args[2]])
+        found += [constants[~output] for output in self.program.outputs if output < 0]
+        for value in found:
+            self.constants.setdefault(_key(value), self.first_constant + len(self.constants))
 
-    def _constant(self, value: float) -> int:
-        key = (value, bool(np.signbit(value)))
-        if key not in self.constants:
-            if len(self.constants) == self.machine.constants:
-                raise UnsupportedProgram("it has too many constants")
-            self.constants[key] = self.machine.first_constant + len(self.constants)
-        return self.constants[key]
+    def _operand(self, value: int) -> int:
+        if value >= 0:
+            return self.registers[value]
+        return self.constants[_key(self.program.constants[~value])]
+
+    def _allocate(self) -> int:
+        if self.free:
+            return self.free.pop()
+        self.used += 1
+        return self.used - 1
+
+    def _emit(self, opcode: int, result: int, kind: Kind = Kind.SCALAR, *operands: int) -> None:
+        padding = [0] * (ARITY - len(operands))
+        self.words.append([opcode, result, int(kind), *operands, *padding])
+
+
+def _key(value: float) -> tuple[float, bool]:
+    """Tells 0.0 from -0.0."""
+    return value, bool(np.signbit(value))

@@ -8,7 +8,7 @@ serves all seeds of an evaluation.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,28 @@ import numpy as np
 from jax import lax
 
 from optdsl.backends.bytecode import (
+    GRADIENT,
     INSTRUCTIONS,
+    WEIGHTS,
     Bytecode,
     Machine,
-    Row,
 )
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.expression import lower_function, sum_functions
 
 Array = jax.Array
-Instruction = Callable[[Array, Array, Array], Array]
-"""(registers, operands, kind) -> the result's row."""
+
+
+class Inputs(NamedTuple):
+    """What an instruction may read beside the registers: scalars of this step."""
+
+    learning_rate: Array
+    step: Array
+
+
+Instruction = Callable[[Array, Array, Array, Inputs], Array]
+"""(registers, code, position in the code, scalars) -> the result's row. An instruction takes its
+own operands from the code, within the one loop over its row that XLA makes of it."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +85,23 @@ MASK_OF_KIND = np.array([0, 1, 2, 2, 2], np.int32)
 def instructions(layout: Layout) -> list[Instruction]:
     """The machine's instructions, by opcode."""
     masks = jnp.asarray(layout.masks())
-    return [_instruction(op, layout, masks) for op in INSTRUCTIONS] + [_blend]
+    special: list[Instruction] = [_blend, _move, _learning_rate, _step]
+    return [_instruction(op, layout, masks) for op in INSTRUCTIONS] + special
+
+
+def _operand(registers: Array, code: Array, at: Array, which: int) -> Array:
+    return registers[code[at, 3 + which]]
 
 
 def _instruction(op: OpDef, layout: Layout, masks: Array) -> Instruction:
     lower, sums = lower_function(op), sum_functions(op)
 
-    def run(registers: Array, operands: Array, kind: Array) -> Array:
-        args = [registers[operands[i]] for i in range(len(op.args))]
+    def run(registers: Array, code: Array, at: Array, inputs: Inputs) -> Array:
+        del inputs
+        args = [_operand(registers, code, at, i) for i in range(len(op.args))]
         if op.over is Over.NOTHING:
             return lower(jnp, args)
+        kind = code[at, 2]
         kind = jnp.maximum(kind, Kind.PER_ARRAY) if op.over is Over.ARRAY else kind
         mask = masks[jnp.asarray(MASK_OF_KIND)[kind]]
         added = [jnp.where(mask, function(jnp, args), 0.0) for function in sums]
@@ -97,73 +115,70 @@ def _instruction(op: OpDef, layout: Layout, masks: Array) -> Instruction:
     return run
 
 
-def _blend(registers: Array, operands: Array, kind: Array) -> Array:
+def _blend(registers: Array, code: Array, at: Array, inputs: Inputs) -> Array:
     """`interpolate` by a constant; see `bytecode.BLENDED`."""
-    del kind
-    x, y, a, complement = (registers[operands[i]] for i in range(4))
+    del inputs
+    x, y, a, complement = (_operand(registers, code, at, i) for i in range(4))
     return complement * x + a * y
 
 
-def initial_rows(machine: Machine, weights: Array) -> Array:
-    """What a run keeps from step to step, before the first: the weights, then the states, zero.
+def _move(registers: Array, code: Array, at: Array, inputs: Inputs) -> Array:
+    del inputs
+    return _operand(registers, code, at, 0)
+
+
+def _learning_rate(registers: Array, code: Array, at: Array, inputs: Inputs) -> Array:
+    del code, at
+    return jnp.broadcast_to(inputs.learning_rate, registers.shape[1:])
+
+
+def _step(registers: Array, code: Array, at: Array, inputs: Inputs) -> Array:
+    del code, at
+    return jnp.broadcast_to(inputs.step, registers.shape[1:])
+
+
+def initial_registers(machine: Machine, program: dict[str, Array], weights: Array) -> Array:
+    """The registers before the first step: (registers, seeds, width) float32.
 
     Args:
         machine: its sizes.
+        program: from `program_arrays`.
         weights: (seeds, width).
-
-    Returns:
-        (1 + states, seeds, width), float32.
     """
-    zeros = jnp.zeros((machine.states, *weights.shape), jnp.float32)
-    return jnp.concatenate([weights[None], zeros])
-
-
-def initial_registers(machine: Machine, constants: Array, weights: Array) -> Array:
-    """All registers, (registers, seeds, width) float32, with the constants in theirs."""
     registers = jnp.zeros((machine.registers, *weights.shape), jnp.float32)
-    rows = jnp.broadcast_to(constants[:, None, None], (len(constants), *weights.shape))
-    return registers.at[machine.first_constant : machine.first_temporary].set(rows)
+    registers = registers.at[WEIGHTS].set(weights)
+
+    def load(i: Array, registers: Array) -> Array:
+        row = jnp.broadcast_to(program["constants"][i], weights.shape)
+        return lax.dynamic_update_index_in_dim(registers, row, program["first_constant"] + i, 0)
+
+    return lax.fori_loop(0, program["loaded"], load, registers)
 
 
 def run_program(
     table: list[Instruction],
     registers: Array,
-    rows: Array,
     program: dict[str, Array],
     gradient: Array,
-    learning_rate: Array,
-    step: Array,
-) -> tuple[Array, Array]:
-    """One training step.
-
-    What is kept from step to step is apart from the registers: were it read from them and written
-    to them in one step, XLA would copy all registers.
+    inputs: Inputs,
+) -> Array:
+    """One training step: the registers after it, the new weights and states among them.
 
     Args:
         table: from `instructions`.
-        registers: as the last step left them.
-        rows: the weights and the states, as `initial_rows` or the last step gave them.
+        registers: as `initial_registers` or the last step gave them.
         program: from `program_arrays`.
         gradient: (seeds, width).
-        learning_rate: the input `lr`, a scalar.
-        step: the input `step`, a scalar.
-
-    Returns:
-        The registers, and the new rows.
+        inputs: this step's scalars.
     """
-    shape = gradient.shape
-    given = [gradient, jnp.broadcast_to(learning_rate, shape), jnp.broadcast_to(step, shape)]
-    inputs = jnp.concatenate([jnp.stack(given), rows])
-    registers = lax.dynamic_update_slice_in_dim(registers, inputs, Row.GRADIENT, 0)
+    registers = lax.dynamic_update_index_in_dim(registers, gradient, GRADIENT, 0)
+    code = program["code"]
 
-    def execute(i: Array, registers: Array) -> Array:
-        word = program["code"][i]
-        result = lax.switch(word[0], table, registers, word[3:], word[2])
-        return lax.dynamic_update_index_in_dim(registers, result, word[1], 0)
+    def execute(at: Array, registers: Array) -> Array:
+        result = lax.switch(code[at, 0], table, registers, code, at, inputs)
+        return lax.dynamic_update_index_in_dim(registers, result, code[at, 1], 0)
 
-    registers = lax.fori_loop(0, program["length"], execute, registers)
-    outputs = registers[program["outputs"]]
-    return registers, outputs.at[0].set(rows[0] - outputs[0])
+    return lax.fori_loop(0, program["length"], execute, registers)
 
 
 def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
@@ -172,5 +187,6 @@ def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
         "code": bytecode.code,
         "length": np.int32(bytecode.length),
         "constants": bytecode.constants,
-        "outputs": bytecode.outputs,
+        "first_constant": np.int32(bytecode.first_constant),
+        "loaded": np.int32(bytecode.loaded),
     }

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from optdsl.backends.bytecode import Machine
 from optdsl.evolve.driver import Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engine import SerialEngine
 from optdsl.evolve.genome import from_program
@@ -195,8 +194,7 @@ class Run:
 
     def _judge(self, seeds: tuple[int, ...]) -> Callable[[Program], Scores]:
         """What scores programs on some seeds: made once, since each compiles a training loop."""
-        machine = Machine(states=len(self.initial.program.states))
-        judge = Judge(self.task, seeds, self.config.learning_rate, machine)
+        judge = Judge(self.task, seeds, self.config.learning_rate)
         return lambda program: judge.scores(self._executed(program))
 
     def _executed(self, program: Program) -> Program:
@@ -211,12 +209,11 @@ class Judge:
     task: Task
     seeds: tuple[int, ...]
     learning_rate: float
-    machine: Machine
 
     @cached_property
     def _evaluator(self) -> BytecodeEvaluator | None:
         try:
-            return BytecodeEvaluator(self.task, self.seeds, self.machine)
+            return BytecodeEvaluator(self.task, self.seeds)
         except UnsupportedProgram:
             return None
 

@@ -16,12 +16,12 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from optdsl.backends.bytecode import Machine, UnsupportedProgram, encode
+from optdsl.backends.bytecode import WEIGHTS, Machine, UnsupportedProgram, encode
 from optdsl.backends.jax_lowering import apply_program, zero_state
 from optdsl.backends.register_machine import (
+    Inputs,
     Layout,
     initial_registers,
-    initial_rows,
     instructions,
     program_arrays,
     run_program,
@@ -75,19 +75,17 @@ def seed_data(task: Task, seed: int) -> SeedData:
 class BytecodeEvaluator:
     """Judges programs on one task and one set of seeds, without compiling any of them."""
 
-    def __init__(self, task: Task, seeds: Sequence[int], machine: Machine | None = None) -> None:
-        """Prepare the task; the loop is compiled at the first program.
+    def __init__(self, task: Task, seeds: Sequence[int]) -> None:
+        """Prepare the task; a machine is compiled at the first program that needs it.
 
         Args:
             task: what to train.
             seeds: one run each, all side by side.
-            machine: its sizes; the smaller, the faster.
 
         Raises:
             UnsupportedProgram: if the task's weights are not float32.
         """
         self.task = task
-        self.machine = machine or Machine()
         self.seeds = tuple(seeds)
         data = [seed_data(task, seed) for seed in self.seeds]
         leaves = jax.tree.leaves(data[0].weights)
@@ -97,7 +95,7 @@ class BytecodeEvaluator:
         self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
         layout = Layout.of([leaf.shape for leaf in leaves])
         unravel = ravel_pytree(data[0].weights)[1]
-        self._run = jax.jit(partial(_run_bytecode, task, self.machine, layout, unravel))
+        self._run = jax.jit(partial(_run_bytecode, task, layout, unravel), static_argnums=0)
 
     def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
         """Train once for each seed.
@@ -109,17 +107,17 @@ class BytecodeEvaluator:
         Raises:
             UnsupportedProgram: if the register machine can't run it.
         """
-        prepared = prepare(program, default_values(program))
-        arrays = program_arrays(encode(prepared, self.machine))
+        machine, bytecode = encode(prepare(program, default_values(program)))
         rate = np.float32(learning_rate)
-        return _scores(*self._run(self._weights, self._plan, arrays, rate))
+        run = self._run(machine, self._weights, self._plan, program_arrays(bytecode), rate)
+        return _scores(*run)
 
 
 def _run_bytecode(
     task: Task,
-    machine: Machine,
     layout: Layout,
     unravel: Any,
+    machine: Machine,
     weights: jax.Array,
     plan: Any,
     program: dict[str, jax.Array],
@@ -134,7 +132,7 @@ def _run_bytecode(
     def train_step(
         carry: tuple[jax.Array, jax.Array, jax.Array],
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        t, registers, rows = carry
+        t, alive, registers = carry
         step_plan = jax.tree.map(lambda leaf: leaf[:, t], plan)
         # A boundary that XLA can't see through: fused with the writes to the registers, the
         # gradient's last operations are recomputed for each (see docs/decisions.md).
@@ -142,29 +140,27 @@ def _run_bytecode(
             program["length"] >= 0,
             jax.vmap(gradient),
             lambda weights, _: weights,
-            rows[0],
+            registers[WEIGHTS],
             step_plan,
         )
-        rate = learning_rate * task.schedule(t)
-        step = (t + 1).astype(jnp.float32)
-        return t + 1, *run_program(table, registers, rows, program, gradients, rate, step)
+        inputs = Inputs(learning_rate * task.schedule(t), (t + 1).astype(jnp.float32))
+        registers = run_program(table, registers, program, gradients, inputs)
+        return t + 1, alive & in_range(registers), registers
 
-    def alive(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        t, _, rows = carry
-        return (t < task.steps) & jnp.all(jnp.abs(rows[0]) < task.explode)
+    def in_range(registers: jax.Array) -> jax.Array:
+        return jnp.all(jnp.abs(registers[WEIGHTS]) < task.explode, axis=-1)
 
-    start = (
-        jnp.int32(0),
-        initial_registers(machine, program["constants"], weights),
-        initial_rows(machine, weights),
-    )
-    _, _, rows = lax.while_loop(alive, train_step, start)
-    final = rows[0]
-    finite = jnp.all(jnp.abs(final) < task.explode, axis=-1)
+    def goes_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        t, alive, _ = carry
+        return (t < task.steps) & jnp.any(alive)
+
+    registers = initial_registers(machine, program, weights)
+    start = (jnp.int32(0), in_range(registers), registers)
+    _, alive, registers = lax.while_loop(goes_on, train_step, start)
 
     def score(part: str) -> jax.Array:
-        scores = jax.vmap(lambda row: task.score(unravel(row), part))(final)
-        return jnp.where(finite, scores, jnp.nan)
+        scores = jax.vmap(lambda row: task.score(unravel(row), part))(registers[WEIGHTS])
+        return jnp.where(alive, scores, jnp.nan)
 
     return score(VALIDATION), score(TEST)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from optdsl.backends.bytecode import Machine
 from optdsl.diagnostics import Source
 from optdsl.evolve import run as run_module
 from optdsl.evolve.rescore import REPORT_SEEDS
@@ -46,7 +45,7 @@ def _compiled(task: Task, count: int) -> Any:
     return BytecodeEvaluator(task, range(count))._run
 
 
-def shared_evaluator(task: Task, seeds: tuple[int, ...], _: Machine | None = None) -> Any:
+def shared_evaluator(task: Task, seeds: tuple[int, ...]) -> Any:
     """An evaluator that shares its compiled loop with all others of as many seeds."""
     evaluator = BytecodeEvaluator(task, seeds)
     evaluator._run = _compiled(task, len(seeds))
@@ -94,7 +93,7 @@ def check_database(folder: Path, summary: dict[str, Any]) -> None:
     programs = {row["key"]: row for row in db.execute("SELECT * FROM programs")}
     assert keys <= set(programs)
     assert summary["best"]["hash"] in keys
-    tuned = [row for row in db.execute("SELECT * FROM proposals WHERE stage = 'tune'")]
+    tuned = list(db.execute("SELECT * FROM proposals WHERE stage = 'tune'"))
     assert {row["key"] for row in tuned} | keys == set(programs)
     assert len({row["key"] for row in tuned}) == summary["evaluations"] + 1
     for key, row in programs.items():

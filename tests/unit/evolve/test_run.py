@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from optdsl.backends.bytecode import Machine
 from optdsl.diagnostics import Source
 from optdsl.evolve import run as run_module
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS
@@ -45,8 +44,8 @@ class Fake:
 
     made: list["Fake"]
 
-    def __init__(self, task: object, seeds: tuple[int, ...], machine: Machine) -> None:
-        self.task, self.seeds, self.machine = task, seeds, machine
+    def __init__(self, task: object, seeds: tuple[int, ...]) -> None:
+        self.task, self.seeds = task, seeds
         self.programs: list[Program] = []
         self.rates: set[float] = set()
         Fake.made.append(self)
@@ -159,11 +158,6 @@ def test_protected_programs_are_executed_protected(tmp_path: Path) -> None:
     assert print_program(protected).count("abs(") == 2
 
 
-def test_the_machine_holds_the_programs_states(tmp_path: Path) -> None:
-    run(tmp_path / "run")
-    assert {one.machine.states for one in Fake.made} == {2}
-
-
 def test_the_same_run_again(tmp_path: Path) -> None:
     def found(folder: Path, **changes: Any) -> dict[str, Any]:
         entries = run(folder, **changes).to_json()
@@ -260,7 +254,7 @@ def test_what_the_machine_can_not_run_is_compiled(
 
     def jitted(task: object, program: Program, seeds: tuple[int, ...], rate: float) -> Scores:
         compiled.append(rate)
-        return Fake(task, seeds, Machine()).real(program, rate)  # type: ignore[attr-defined]
+        return Fake(task, seeds).real(program, rate)  # type: ignore[attr-defined]
 
     expected = run(tmp_path / "one").to_json()
     monkeypatch.setattr(Fake, "real", Fake.evaluate, raising=False)
