@@ -156,15 +156,16 @@ class _Tracer:
     ) -> Traced:
         lower = lower_function(op)
         if result.kind == Kind.SCALAR:
-            values = [arg.value for arg in args]
+            values = [self._cast(arg, 0, Kind.SCALAR, self.scalar) for arg in args]
             if all(isinstance(value, float) for value in values):
                 values = [jnp.asarray(value, self.scalar) for value in values]
             return Traced(Kind.SCALAR, jnp.asarray(lower(jnp, values, sums, n), self.scalar))
         blocks: Blocks = []
         for i, leaf in enumerate(result.leaves):
-            mine = [self._cast(arg, i, result.kind, leaf.dtype) for arg in args]
-            totals = [total.astype(leaf.dtype) for total in sums]
-            block = jnp.asarray(lower(jnp, mine, totals, n), leaf.dtype)
+            # A sum of squares may be beyond float16's range where no number is.
+            dtype = self.scalar if sums else leaf.dtype
+            mine = [self._cast(arg, i, result.kind, dtype) for arg in args]
+            block = jnp.asarray(lower(jnp, mine, sums, n), leaf.dtype)
             blocks.append(jnp.broadcast_to(block, leaf.shape))
         return Traced(result.kind, blocks)
 
