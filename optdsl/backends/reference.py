@@ -140,6 +140,10 @@ def _apply(
                 np.asarray(b[i]).reshape(_matrix(kind, shape))
                 for b, (_, kind) in zip(blocks, args, strict=True)
             ]
+        if dtype == DTYPES["bfloat16"] and op.rule is not last_scalar:
+            # Where a Python float meets an array, NumPy rounds it to the array's dtype, but for
+            # this one: 0.999 ** x would not be 1.0 ** x.
+            mine = [np.asarray(m, dtype) for m in mine]
         block = op.ref(*[_exact(m, dtype) for m in mine])
         full = block_shape(result.kind, shape)
         block = np.broadcast_to(block, full) if op.over is Over.NOTHING else np.reshape(block, full)
