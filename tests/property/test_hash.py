@@ -51,7 +51,7 @@ def assert_equal_updates(a: Program, b: Program) -> None:
 
 
 @pytest.mark.parametrize("variant", SAME, ids=lambda variant: variant.__name__)
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(program=programs(EVERYTHING, state_kinds=tuple(Kind)), seed=ANY_SEED)
 def test_it_does_not_see(
     variant: Callable[[Program, Random], Program], program: Program, seed: int
@@ -61,7 +61,7 @@ def test_it_does_not_see(
     assert_equal_updates(program, other)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(programs(PAPER), ANY_SEED)
 def test_it_does_not_see_all_of_it_at_once(program: Program, seed: int) -> None:
     random, other = Random(seed), program
@@ -72,7 +72,7 @@ def test_it_does_not_see_all_of_it_at_once(program: Program, seed: int) -> None:
     assert_equal_updates(program, other)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(programs(PAPER, min_statements=1, max_statements=5), ANY_SEED)
 def test_equal_hashes_mean_equal_updates(program: Program, seed: int) -> None:
     other = changed(program, Random(seed))
@@ -80,7 +80,7 @@ def test_equal_hashes_mean_equal_updates(program: Program, seed: int) -> None:
         assert_equal_updates(program, other)
 
 
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(st.lists(programs(PAPER[-14:], max_statements=2), min_size=10, max_size=40))
 def test_small_programs_with_equal_hashes_are_equal(drawn: list[Program]) -> None:
     seen: dict[str, Program] = {}
@@ -153,7 +153,7 @@ def test_states_that_are_always_equal_are_one(what: str) -> None:
     assert_equal_updates(first, second)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(programs(PAPER))
 @example(read("return maximum(g, w), m, v"))
 def test_it_depends_on_nothing_but_the_program(program: Program) -> None:

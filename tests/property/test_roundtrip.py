@@ -42,7 +42,7 @@ def comments_of(text: str) -> list[str]:
     return [comment.text for comment in find_comments(Source("<string>", text))]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(programs(EVERYTHING, state_kinds=tuple(Kind)))
 def test_a_printed_program_is_read_as_itself(program: Program) -> None:
     assert read(print_program(program)) == program
@@ -55,7 +55,7 @@ def test_a_printed_program_is_formatted_already(program: Program) -> None:
     assert again.replace('"""\n\n\ndef', '"""\n\ndef') == text
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(sources())
 @example(('"""a" """\ndef train(w, g):\n    return g\n', []))
 @example(("def train(w, g):\n    _ = g\n    x = _\n    _ = w\n    return _ + g * x\n", []))
@@ -66,7 +66,7 @@ def test_any_program_is_printed_as_itself(drawn: tuple[str, list[str]]) -> None:
     assert read(print_program(program)) == program
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(sources())
 def test_formatting_changes_no_program_and_is_final(drawn: tuple[str, list[str]]) -> None:
     text, _ = drawn
@@ -77,7 +77,7 @@ def test_formatting_changes_no_program_and_is_final(drawn: tuple[str, list[str]]
     assert format_file(again) == formatted
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(sources())
 def test_formatting_keeps_every_comment(drawn: tuple[str, list[str]]) -> None:
     text, comments = drawn
@@ -89,7 +89,7 @@ def test_formatting_keeps_every_comment(drawn: tuple[str, list[str]]) -> None:
     assert all(lines.count(f"# {number}") >= 1 for number in range(len(comments)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=40)
 @given(grammatical())
 def test_formatting_any_text_of_the_grammar(text: str) -> None:
     found = parse_file(Source("<string>", text))

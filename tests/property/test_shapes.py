@@ -78,7 +78,7 @@ def check(
         assert list(types[index].leaves) == state[program.inputs[index].name], text
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(any_program, leaves(), st.data())
 def test_every_value_has_the_inferred_type(
     program: Program, weights: list[Leaf], data: st.DataObject
@@ -97,7 +97,7 @@ def without_doubles(program: Program) -> Program:
     return load(Source("<string>", text))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(any_program, leaves(ALL_FLOATS))
 def test_every_value_has_the_inferred_type_with_doubles(
     program: Program, weights: list[Leaf]
