@@ -5,6 +5,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+ULPS = {"float32": 8, "bfloat16": 2, "float16": 2, "float64": 10}
+"""By how much a function's result by JAX may differ from the reference's."""
+
 BITS = {2: np.dtype(np.int16), 4: np.dtype(np.int32), 8: np.dtype(np.int64)}
 
 

@@ -55,6 +55,9 @@ def tame_constants() -> st.SearchStrategy[float]:
     return st.one_of(st.sampled_from(CONSTANTS), st.floats(-4, 4).map(lambda x: round(x, 3)))
 
 
+_ANY_CONSTANTS = constants()
+
+
 @st.composite
 def programs(
     draw: st.DrawFn,
@@ -64,7 +67,7 @@ def programs(
     max_states: int = 3,
     state_kinds: Sequence[Kind] = PAPER_KINDS,
     dtypes: Sequence[str | None] = (None, None, *DTYPES),
-    constants: st.SearchStrategy[float] = constants(),
+    constants: st.SearchStrategy[float] = _ANY_CONSTANTS,
     docs: Sequence[str] = DOCS,
     all_inputs: bool = False,
 ) -> Program:

@@ -1,4 +1,4 @@
-"""Running programs: the same call for the NumPy reference and for jitted JAX."""
+"""Running programs: the same call for the NumPy reference, jitted JAX and emitted source."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from optdsl.backends.jax_lowering import apply_program
+from optdsl.backends.emit import emit_source
+from optdsl.backends.jax_lowering import apply_program, zero_state
 from optdsl.backends.reference import reference_step
 from optdsl.ir import Program
 from optdsl.ops import Kind
-from optdsl.passes.fold import default_values
+from optdsl.passes.fold import default_values, fold_constants
+from optdsl.passes.live import remove_dead_state
 from optdsl.passes.pipeline import prepare
 
 Blocks = list[Any]
@@ -53,10 +55,42 @@ def jax_stepper(program: Program) -> Stepper:
         return apply_program(prepared, weights, gradients, state, rate, number, {})
 
     def step(weights: Any, gradients: Any, state: Any, rate: float, number: int) -> Outcome:
-        given = {k: v[0] if k in scalars else list(v) for k, v in (state or {}).items()}
+        if state is None:
+            given = zero_state(prepared, weights)
+        else:
+            given = {k: v[0] if k in scalars else list(v) for k, v in state.items()}
         found = compiled(list(weights), list(gradients), given, np.float32(rate), np.int32(number))
         update, new = jax.tree.map(np.asarray, found)
         return Outcome(update, {k: [v] if k in scalars else v for k, v in new.items()})
+
+    return step
+
+
+def emitted_stepper(program: Program, rate: float) -> Stepper:
+    """The source that `optdsl compile` gives, executed and jitted, for one learning rate."""
+    space: dict[str, Any] = {}
+    exec(emit_source(program, "emitted"), space)
+    transformation = space["emitted"](rate)
+    compiled = jax.jit(transformation.update)
+    live = remove_dead_state(fold_constants(program))
+    entries = [live.inputs[state] for state in live.states]
+
+    @np.errstate(over="ignore")  # the source warns of constants beyond float32
+    def step(weights: Any, gradients: Any, state: Any, rate: float, number: int) -> Outcome:
+        del rate
+        fields = transformation.init(list(weights))
+        if state is not None:
+            given = [state[entry.name] for entry in entries]
+            values = [
+                v[0] if e.kind == Kind.SCALAR else v for e, v in zip(entries, given, strict=True)
+            ]
+            fields = type(fields)(np.int32(number - 1), *values)
+        found, new = jax.tree.map(np.asarray, compiled(list(gradients), fields, list(weights)))
+        blocks = {
+            entry.name: [value] if entry.kind == Kind.SCALAR else value
+            for entry, value in zip(entries, new[1:], strict=True)
+        }
+        return Outcome([-update for update in found], blocks)
 
     return step
 

@@ -7,8 +7,9 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from support.arrays import flush, ulps
+from support.arrays import ULPS, flush, ulps
 from support.grids import arguments, numbers, trees
+from support.interpreter import ARGUMENT_ULPS, BACKWARD_STABLE
 from support.programs_of_one import RESULT, argument_name, program_of_one
 from support.running import doubles, reference_stepper
 from support.trees import nudged as nudged_arrays
@@ -20,24 +21,16 @@ from optdsl.ops import OPS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.shapes import Leaf, infer_leaves
 
-ULPS = {"float32": 8, "bfloat16": 2, "float16": 2, "float64": 10}
-"""By how much a result may differ from the reference's."""
-
 INEXACT = {
     ("log1p", "float64"): 128,  # XLA's CPU backend
     ("arctanh", "float64"): 128,  # made from log1p
 }
 """Functions that JAX itself gives less exactly."""
 
-BACKWARD_STABLE = {"sinh", "cosh", "exp2", "interpolate", "clip_by_global_norm"}
-"""Exact for an argument changed by some ulps: JAX rounds on the way (exp2(x) is exp(x * log(2))),
-or terms cancel (in `interpolate`). Sums of many numbers are so as well."""
-
 FUSED = {"matmul"}
 """A matrix product of finite numbers with a term beyond the largest one is an infinity or NaN, by
 whether the library rounds a product (then terms of both signs give inf - inf) before it adds it."""
 
-ARGUMENT_ULPS = 2
 SCALARS = (0.0, -0.0, 0.3, 1.0, -2.5, 1e-8, np.inf, np.nan)
 
 ELEMENTWISE = [op for op in OPS if op.over is Over.NOTHING and op.args]
