@@ -34,7 +34,7 @@ import numpy as np
 
 from optdsl.evolve.genome import from_program
 from optdsl.evolve.mutations import EVOLUTION
-from optdsl.evolve.proposals import propose
+from optdsl.evolve.proposals import Space, propose
 from optdsl.frontend import find_source, load
 from optdsl.ir import Program
 from optdsl.ops import FunctionSet, functions
@@ -71,7 +71,7 @@ def stream(count: int) -> list[Program]:
     while len(found) < count:
         genome = start
         for _ in range(4):
-            candidate = propose(genome, rng, EVOLUTION, paper).candidate
+            candidate = propose(genome, rng, EVOLUTION, Space(paper)).candidate
             genome = candidate.genome
         found.setdefault(candidate.key, candidate.program)
     return list(found.values())

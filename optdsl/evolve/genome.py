@@ -8,7 +8,7 @@ statements with its parent's, and is cheap to make.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from optdsl.ir import Input, Operation, Program
+from optdsl.ir import Input, Operation, Program, Role
 from optdsl.ops import OpDef
 
 Argument = str | float
@@ -92,3 +92,21 @@ def to_program(genome: Genome) -> Program:
     except KeyError as error:
         raise UndefinedVariable(str(error)) from None
     return Program(genome.inputs, tuple(constants), tuple(operations), outputs)
+
+
+def live_statements(genome: Genome) -> int:
+    """How many statements the update depends on, at any step of training."""
+    states = [entry.name for entry in genome.inputs if entry.role is Role.STATE]
+    new = dict(zip(states, genome.returned[1:], strict=True))
+    wanted: set[Argument] = {genome.returned[0]}
+    while True:
+        live, reached = 0, wanted.copy()
+        for target, _, args in reversed(genome.statements):
+            if target in reached:
+                live += 1
+                reached.remove(target)
+                reached.update(args)
+        more = wanted.union(value for state, value in new.items() if state in reached)
+        if len(more) == len(wanted):
+            return live
+        wanted = more

@@ -1,28 +1,37 @@
 """Abstract execution of candidates: mutate until valid, and find the key for the cache."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from optdsl.evolve.genome import Genome, UndefinedVariable, to_program
-from optdsl.evolve.mutations import Mutation
+from optdsl.backends.fingerprint import behavioural_hash
+from optdsl.evolve.expressions import expressions
+from optdsl.evolve.genome import Genome, to_program
+from optdsl.evolve.mutations import Mutation, pick
 from optdsl.ir import Program
 from optdsl.ops import OpDef
+from optdsl.passes.canonical import canonical_hash
 from optdsl.passes.hashing import structural_hash
-from optdsl.passes.infer import KindError, infer
+from optdsl.passes.live import remove_dead_state
+from optdsl.passes.protect import protect
 
 MAX_ATTEMPTS = 1000
 """After so many invalid children of one parent the parent itself is proposed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """A valid genome with what is known of it without running it."""
 
     genome: Genome
-    program: Program
     key: str
-    """Its structural hash: equal keys mean equal fitness."""
+    """Its hash: programs with equal keys are evaluated once."""
+
+    @cached_property
+    def program(self) -> Program:
+        """The genome's program, made when it is asked for: most candidates' keys are known."""
+        return to_program(self.genome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +44,48 @@ class Proposal:
     """Children that were thrown away before it."""
 
 
-def check(genome: Genome) -> Candidate | None:
+KEYS: dict[str, Callable[[Program], str]] = {
+    "structural": structural_hash,
+    "canonical": canonical_hash,
+    "behavioural": behavioural_hash,
+}
+"""What may be a program's key, from the strictest to the loosest."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The programs of a search."""
+
+    functions: Sequence[OpDef]
+    """What mutations draw from."""
+    key: Callable[[Program], str] = structural_hash
+    """One of `KEYS`."""
+    protected: bool = False
+    """Whether functions are kept inside of their domains."""
+
+    def executed(self, program: Program) -> Program:
+        """What is run of a genome's program."""
+        return remove_dead_state(protect(program) if self.protected else program)
+
+
+def check(genome: Genome, key: Callable[[Program], str] = structural_hash) -> Candidate | None:
     """The candidate, or None if the genome is no valid program."""
-    try:
-        program = to_program(genome)
-        infer(program)
-    except (UndefinedVariable, KindError):
-        return None
-    return Candidate(genome, program, structural_hash(program))
+    found = expressions(genome.inputs).key(genome, key)
+    return None if found is None else Candidate(genome, found)
 
 
 def propose(
     parent: Genome,
     rng: random.Random,
     mutations: Sequence[tuple[str, Mutation]],
-    functions: Sequence[OpDef],
+    space: Space,
 ) -> Proposal:
     """Mutate the parent until the child is valid."""
     for invalid in range(MAX_ATTEMPTS):
-        name, mutate = mutations[rng.randrange(len(mutations))]
-        candidate = check(mutate(parent, rng, functions))
+        name, mutate = pick(rng, mutations)
+        candidate = check(mutate(parent, rng, space.functions), space.key)
         if candidate is not None:
             return Proposal(candidate, name, invalid)
-    candidate = check(parent)
+    candidate = check(parent, space.key)
     assert candidate is not None, "parents are valid"
     return Proposal(candidate, "none", MAX_ATTEMPTS)

@@ -4,6 +4,11 @@ from optdsl.ir import Program
 from optdsl.ops import Kind, Mismatch, castable
 
 
+def castable_kinds(to: Kind) -> set[Kind]:
+    """The kinds that a state variable's new value may have."""
+    return {kind for kind in Kind if castable(kind, to)}
+
+
 class KindError(ValueError):
     """An operation or an output whose kinds don't fit: the program is invalid."""
 

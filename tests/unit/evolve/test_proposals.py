@@ -7,11 +7,13 @@ import pytest
 
 from optdsl.evolve.genome import Genome, Statement, from_program, to_program
 from optdsl.evolve.mutations import MUTATIONS
-from optdsl.evolve.proposals import MAX_ATTEMPTS, check, propose
+from optdsl.evolve.proposals import KEYS, MAX_ATTEMPTS, Space, check, propose
 from optdsl.frontend import find_source, load, stdlib
 from optdsl.ir import verify
 from optdsl.ops import BY_NAME, OPS, FunctionSet, functions
 from optdsl.passes.hashing import structural_hash
+from optdsl.passes.live import remove_dead_state
+from optdsl.passes.protect import protect
 
 BROKEN = Statement("update", BY_NAME["cos"], ("nowhere",))
 
@@ -46,13 +48,13 @@ def test_a_state_must_keep_its_kind(genome_of) -> None:
 @pytest.mark.parametrize("strategy", MUTATIONS)
 @pytest.mark.parametrize("which", ["paper", "all"])
 def test_proposals_are_valid_and_reproducible(strategy: str, which: str) -> None:
-    drawn_from = OPS if which == "all" else functions(FunctionSet.PAPER)
+    space = Space(OPS if which == "all" else functions(FunctionSet.PAPER))
     for i, name in enumerate(list(stdlib())[::3]):
         genome = from_program(load(find_source(name)))
         for step in range(6):
             seed = 100 * i + step
-            proposal = propose(genome, random.Random(seed), MUTATIONS[strategy], drawn_from)
-            again = propose(genome, random.Random(seed), MUTATIONS[strategy], drawn_from)
+            proposal = propose(genome, random.Random(seed), MUTATIONS[strategy], space)
+            again = propose(genome, random.Random(seed), MUTATIONS[strategy], space)
             assert proposal == again
             verify(proposal.candidate.program)
             assert proposal.candidate.key == structural_hash(proposal.candidate.program)
@@ -68,7 +70,7 @@ def test_invalid_children_are_counted(adam, paper_functions) -> None:
         calls += 1
         return replace(genome, statements=(BROKEN,)) if calls <= 3 else genome
 
-    proposal = propose(adam, random.Random(0), [("stub", fails_thrice)], paper_functions)
+    proposal = propose(adam, random.Random(0), [("stub", fails_thrice)], Space(paper_functions))
     assert (proposal.mutation, proposal.invalid, calls) == ("stub", 3, 4)
 
 
@@ -76,7 +78,7 @@ def test_the_parent_where_there_is_no_valid_child(adam, paper_functions) -> None
     def fails(genome: Genome, *_: object) -> Genome:
         return replace(genome, statements=(BROKEN,))
 
-    proposal = propose(adam, random.Random(0), [("stub", fails)], paper_functions)
+    proposal = propose(adam, random.Random(0), [("stub", fails)], Space(paper_functions))
     assert (proposal.mutation, proposal.invalid) == ("none", MAX_ATTEMPTS)
     assert proposal.candidate.genome == adam
 
@@ -93,5 +95,27 @@ def test_each_mutation_is_drawn_equally_often(adam, paper_functions) -> None:
 
     mutations = [counting(name) for name in drawn]
     for seed in range(900):
-        propose(adam, random.Random(seed), mutations, paper_functions)
+        propose(adam, random.Random(seed), mutations, Space(paper_functions))
     assert all(240 < count < 360 for count in drawn.values())
+
+
+@pytest.mark.parametrize("level", KEYS)
+def test_the_key_is_of_the_chosen_level(adam, paper_functions, level: str) -> None:
+    space = Space(paper_functions, KEYS[level])
+    candidate = check(adam, KEYS[level])
+    assert candidate is not None
+    assert candidate.key == KEYS[level](to_program(adam))
+    proposal = propose(adam, random.Random(1), MUTATIONS["evolution"], space)
+    assert proposal.candidate.key == KEYS[level](proposal.candidate.program)
+
+
+def test_what_is_executed(genome_of, paper_functions) -> None:
+    """Without what is dead, and protected only where the space is."""
+    text = (
+        "def train(g, dead, lr):\n    dead = dead + g\n    u = sqrt(g)\n    return lr * u, dead\n"
+    )
+    program = to_program(genome_of(text))
+    plain = Space(paper_functions).executed(program)
+    assert plain == remove_dead_state(program) != program
+    protected = Space(paper_functions, protected=True).executed(program)
+    assert protected == remove_dead_state(protect(program)) != plain
