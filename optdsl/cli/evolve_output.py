@@ -8,9 +8,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from optdsl.evolve.best import Summary
 from optdsl.evolve.driver import Progress
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
-from optdsl.evolve.run import Summary
+from optdsl.evolve.run import Stage
 from optdsl.ir import print_program
 
 CONSOLE = Console(stderr=True, highlight=False)
@@ -22,16 +23,21 @@ PLAIN_INTERVAL = 10.0
 """Seconds between lines where stderr is no terminal."""
 
 
+BASELINE_NAMES = {
+    "tune": "its constants tuned",
+    "random": "best of random",
+    "evolution": "evolution",
+}
+"""What the table calls the best of a strategy."""
+
+
 class ProgressLine:
     """Redraws one line on a terminal; elsewhere prints a line now and then."""
 
-    def __init__(self, programs: int, clock: Callable[[], float]) -> None:
-        """`programs` is how many the search will make."""
-        self.programs = programs
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds."""
         self.clock = clock
         self.stage = ""
-        self.goal = 0
-        self.counts: Callable[[], Progress] | None = None
         self.began = self.drawn = clock()
         self.live = Live(console=CONSOLE, transient=True, refresh_per_second=5)
 
@@ -46,32 +52,29 @@ class ProgressLine:
         if CONSOLE.is_terminal:
             self.live.stop()
 
-    def update(self, stage: str, counts: Callable[[], Progress]) -> None:
+    def update(self, stage: Stage) -> None:
         """Called after each commit; cheap unless it draws."""
         now = self.clock()
-        if stage != self.stage:
-            # The baseline is tuned with as many evaluations as the search before it took.
-            self.goal = self.counts().evaluations if self.counts and stage == "tune" else 0
-            self.stage, self.began = stage, now
-        self.counts = counts
+        if stage.name != self.stage:
+            self.stage, self.began = stage.name, now
         if now - self.drawn < (DRAW_INTERVAL if CONSOLE.is_terminal else PLAIN_INTERVAL):
             return
-        self.drawn, progress = now, counts()
-        line = self._line(progress, now)
+        self.drawn = now
+        line = self._line(stage, stage.counts(), now)
         if CONSOLE.is_terminal:
             self.live.update(Text(line))
         else:
             CONSOLE.print(line, soft_wrap=True)
 
-    def _line(self, progress: Progress, now: float) -> str:
+    def _line(self, stage: Stage, progress: Progress, now: float) -> str:
         elapsed = now - self.began
-        wanted = self.goal or self.programs
-        done = (progress.evaluations if self.goal else progress.programs) / wanted
-        left = elapsed / done * (1 - min(done, 1.0)) if done > 0 else math.nan
-        remaining = "" if math.isnan(left) else f", {left:.0f} s left"
+        made = progress.programs if stage.evaluations is None else progress.evaluations
+        done = min(made / max(stage.programs or stage.evaluations or 1, 1), 1.0)
+        rate = f", {progress.evaluations / elapsed:.0f}/s" if elapsed > 0 else ""
+        remaining = f", {elapsed / done * (1 - done):.0f} s left" if done > 0 else ""
         return (
-            f"{self.stage} {min(done, 1.0):4.0%}: {progress.programs} programs, "
-            f"{progress.evaluations} evaluated, best {progress.best:.4f}, "
+            f"{stage.name} {done:4.0%}: {progress.programs} programs, "
+            f"{progress.evaluations} evaluated{rate}, best {progress.best:.4f}, "
             f"{progress.hit_rate:.0%} from cache, {progress.redundant_fraction:.0%} redundant"
             f"{remaining}"
         )
@@ -84,18 +87,17 @@ def show_summary(summary: Summary) -> None:
     table.add_column("program")
     table.add_column("validation", justify="right")
     table.add_column("held-out test", justify="right")
-    for name, report in (
-        ("as started", summary.initial),
-        ("its constants tuned", summary.tuned),
-        (f"best of {summary.config.strategy}", summary.best),
-    ):
+    rows = [("as started", summary.initial)]
+    rows += [(BASELINE_NAMES[name], report) for name, report in summary.baselines.items()]
+    rows.append((f"best of {summary.config.strategy}", summary.best))
+    for name, report in rows:
         table.add_row(name, *_cells(report))
     CONSOLE.print(table)
     CONSOLE.print(
         f"{progress.programs} programs, {progress.evaluations} evaluated "
         f"({progress.hit_rate:.1%} from cache), {progress.invalid} invalid, "
         f"{progress.redundant_fraction:.0%} redundant statements, {summary.seconds:.0f} s; "
-        f"tuned with {progress.evaluations} evaluations too",
+        f"the baselines had {_times(summary.config.baseline_compute)} evaluations",
         soft_wrap=True,
     )
     CONSOLE.print(_verdict(summary), soft_wrap=True)
@@ -103,6 +105,10 @@ def show_summary(summary: Summary) -> None:
     # As `Text`, in which neither [brackets] nor :colons: are markup.
     CONSOLE.print(Text(print_program(summary.best_program)), soft_wrap=True)
     CONSOLE.print(Text(f"written to {summary.best_file}"), soft_wrap=True)
+
+
+def _times(compute: int) -> str:
+    return "as many" if compute == 1 else f"{compute} times as many"
 
 
 def _verdict(summary: Summary) -> str:

@@ -2,21 +2,22 @@
 
 Proposal i is made from the population as it stood after commit i - lag, with randomness from
 (seed, i) alone. So a run is a pure function of its configuration, its task and its initial program,
-however many evaluations are under way at once.
+however many evaluations are under way at once, and a killed run resumes by running again: what was
+committed is known already.
 """
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
-from optdsl.evolve.engine import Engine
-from optdsl.evolve.mutations import MUTATIONS
+from optdsl.evolve.engines import Engine
+from optdsl.evolve.judge import Job, Outcome, estimate
+from optdsl.evolve.mutations import BY_NAME, MUTATIONS
 from optdsl.evolve.population import Member, Population
-from optdsl.evolve.proposals import Candidate, Proposal, propose
-from optdsl.evolve.store import Commit
+from optdsl.evolve.proposals import Candidate, Proposal, Space, propose
+from optdsl.evolve.store import Commit, Judged
 from optdsl.ir import Program, print_program
-from optdsl.ops import OpDef
 from optdsl.passes.live import live_values
 
 INITIAL = -1
@@ -37,9 +38,19 @@ class SearchSettings:
     lag: int = 64
     """How many proposals may be under way before the first of them is committed."""
     evaluations: int | None = None
-    """Stop when so many proposals were evaluated; None: when all proposals are made."""
+    """Stop when so many programs were evaluated; None: when all proposals are made."""
+    rungs: tuple[tuple[int, ...], ...] = ((0,),)
+    """The seeds to train on, see `judge.Job`."""
+    hurdles: tuple[float, ...] = ()
+    """For each rung but the first, the share of the population that a program must beat to be
+    trained on it."""
+    mutations: tuple[str, ...] = ()
+    """What to draw from, uniformly, so a name may stand there several times; by default, what
+    the strategy draws from."""
     leaders: int = 10
     """How many of the best distinct programs to keep for re-scoring."""
+    stage: str = ""
+    """What commits call this search; by default its strategy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +92,20 @@ class SearchResult:
     leaders: tuple[Leader, ...]
 
 
+@dataclass
+class Knowledge:
+    """What a run knows of programs, shared by its searches; keys are hashes."""
+
+    fitness: dict[str, float] = field(default_factory=dict[str, float])
+    """Of every program judged so far, before a kill too."""
+    borrowed: set[str] = field(default_factory=set[str])
+    """Those of them that an earlier run judged: no evaluations of this one."""
+    seen: set[str] = field(default_factory=set[str])
+    """What searches have asked for since the run began, in the order of its proposals."""
+    lookup: Callable[[str], Outcome | None] = lambda key: None
+    """What earlier runs found, see `cache.py`."""
+
+
 class Search:
     """One search under way."""
 
@@ -89,24 +114,27 @@ class Search:
         initial: Candidate,
         engine: Engine,
         settings: SearchSettings,
-        functions: Sequence[OpDef],
+        space: Space,
         on_commit: Callable[[Commit], None],
-        cache: dict[str, float],
+        knowledge: Knowledge,
+        baseline: tuple[float, ...] = (),
     ) -> None:
         """Nothing is evaluated before `run`.
 
         Args:
             initial: the warm start.
-            engine: evaluates programs.
+            engine: judges programs.
             settings: sizes and seed.
-            functions: what mutations draw from.
+            space: the programs to propose.
             on_commit: called once for each commit, in order.
-            cache: fitness by key; may hold what other searches of the same run found.
+            knowledge: what is known, and what this search adds to.
+            baseline: scores of the run's initial program on all seeds, see `judge.estimate`.
         """
-        self.engine, self.settings, self.functions = engine, settings, functions
-        self.on_commit, self.cache = on_commit, cache
-        self.submitted: set[str] = set()
-        self.waiting: deque[tuple[int, Proposal]] = deque()
+        self.engine, self.settings, self.space = engine, settings, space
+        self.on_commit, self.knowledge, self.baseline = on_commit, knowledge, baseline
+        self.stage = settings.stage or settings.strategy
+        self.borrowing: dict[str, Outcome] = {}
+        self.waiting: deque[tuple[int, int, Proposal]] = deque()
         self.recent: deque[tuple[int, int]] = deque(maxlen=settings.population)
         self.invalid = self.made = self.evaluations = 0
         self.leaders: dict[str, Leader] = {}
@@ -116,25 +144,24 @@ class Search:
     def run(self) -> SearchResult:
         """Commit the initial program, then make and commit all proposals."""
         settings = self.settings
-        self._request(self.initial)
+        self._request(self.initial, ())
         fitness = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
         population = Population(Member(INITIAL, self.initial.genome, fitness), settings.population)
-        parents: deque[int] = deque()
+        named = [(name, BY_NAME[name]) for name in settings.mutations]
+        mutations = named or MUTATIONS[settings.strategy]
         for number in range(settings.programs):
             if len(self.waiting) == settings.lag:
-                self._commit_next(population, parents)
+                self._commit_next(population)
             if settings.evaluations is not None and self.evaluations >= settings.evaluations:
                 break
             self.rng.seed((settings.seed << 64) | number)
             parent = population.tournament(self.rng, settings.tournament)
-            mutations = MUTATIONS[settings.strategy]
-            proposal = propose(parent.genome, self.rng, mutations, self.functions)
-            self.evaluations += self._request(proposal.candidate)
-            self.waiting.append((number, proposal))
-            parents.append(parent.number)
+            proposal = propose(parent.genome, self.rng, mutations, self.space)
+            self.evaluations += self._request(proposal.candidate, population)
+            self.waiting.append((number, parent.number, proposal))
             self.made += 1
         while self.waiting:
-            self._commit_next(population, parents)
+            self._commit_next(population)
         leaders = sorted(self.leaders.values(), key=lambda one: (-one.fitness, one.number))
         return SearchResult(self.progress(), tuple(leaders))
 
@@ -150,33 +177,46 @@ class Search:
             redundant_fraction=1 - live / statements if statements else 0.0,
         )
 
-    def _request(self, candidate: Candidate) -> bool:
-        """Have the candidate evaluated, unless its key was seen before; whether it was not."""
-        key = candidate.key
-        if key in self.cache or key in self.submitted:
+    def _request(self, candidate: Candidate, population: Population | tuple[()]) -> bool:
+        """Have the candidate judged, unless its key is known; whether that is an evaluation."""
+        key, known = candidate.key, self.knowledge
+        if key in known.seen:
             return False
-        self.engine.submit(key, candidate.program)
-        self.submitted.add(key)
+        known.seen.add(key)
+        if key in known.fitness:
+            return key not in known.borrowed
+        found = known.lookup(key)
+        if found is not None:
+            self.borrowing[key] = found
+            known.borrowed.add(key)
+            return False
+        settings = self.settings
+        floors = tuple(map(population.quantile, settings.hurdles)) if population else ()
+        program = self.space.executed(candidate.program)
+        self.engine.submit(Job(key, program, settings.rungs, floors, self.baseline))
         return True
 
-    def _commit_next(self, population: Population, parents: deque[int]) -> None:
-        number, proposal = self.waiting.popleft()
-        fitness = self._commit(number, parents.popleft(), proposal)
+    def _commit_next(self, population: Population) -> None:
+        number, parent, proposal = self.waiting.popleft()
+        fitness = self._commit(number, parent, proposal)
         population.add(Member(number, proposal.candidate.genome, fitness))
 
     def _commit(self, number: int, parent: int | None, proposal: Proposal) -> float:
         candidate = proposal.candidate
-        key, text = candidate.key, None
-        if key not in self.cache:
-            self.cache[key] = self.engine.result(key)
-            text = print_program(candidate.program)
-        fitness = self.cache[key]
+        key, judged = candidate.key, None
+        known = self.knowledge.fitness
+        if key not in known:
+            borrowed = self.borrowing.pop(key, None)
+            outcome = borrowed or self.engine.result(key)
+            known[key] = estimate(outcome.validation, self.baseline)
+            judged = Judged(print_program(candidate.program), outcome, borrowed is not None)
+        fitness = known[key]
         total, live = len(candidate.genome.statements), live_statements(candidate.program)
         self.recent.append((total, live))
         self.invalid += proposal.invalid
         self._lead(Leader(fitness, number, candidate))
         commit = Commit(
-            self.settings.strategy,
+            self.stage,
             number,
             parent,
             proposal.mutation,
@@ -185,7 +225,7 @@ class Search:
             live,
             key,
             fitness,
-            text,
+            judged,
         )
         self.on_commit(commit)
         return fitness

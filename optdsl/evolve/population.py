@@ -31,3 +31,8 @@ class Population:
     def add(self, member: Member) -> None:
         """Add a member; the oldest leaves."""
         self.members.append(member)
+
+    def quantile(self, share: float) -> float:
+        """The fitness that this share of the members does not reach."""
+        ranked = sorted(member.fitness for member in self.members)
+        return ranked[min(int(share * len(ranked)), len(ranked) - 1)]

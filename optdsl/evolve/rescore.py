@@ -6,12 +6,11 @@ again on fresh seeds to choose among them, and the chosen one on other fresh see
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optdsl.evolve.driver import Leader
-from optdsl.ir import Program
-from optdsl.tasks.evaluation import FAILED, Scores
+from optdsl.evolve.judge import Score, estimate
+from optdsl.tasks.scores import FAILED
 
 CHOICE_SEEDS = tuple(range(1_000, 1_008))
 """Seeds to choose among leaders; no search uses them."""
@@ -30,19 +29,21 @@ class Report:
     test_error: float
 
 
-def report(scores: Scores) -> Report:
+def report(scores: Sequence[Score]) -> Report:
     """Means and standard errors over the seeds."""
+    validation, test = zip(*scores, strict=True)
     return Report(
-        scores.fitness,
-        _standard_error(scores.validation),
-        scores.test_fitness,
-        _standard_error(scores.test),
+        estimate(validation, ()),
+        _standard_error(validation),
+        estimate(test, ()),
+        _standard_error(test),
     )
 
 
-def choose(leaders: Sequence[Leader], judge: Callable[[Program], Scores]) -> Leader:
-    """The leader that is best on CHOICE_SEEDS, which `judge` must use."""
-    return max(leaders, key=lambda leader: judge(leader.candidate.program).fitness)
+def best_of(scores: Sequence[Sequence[Score]]) -> int:
+    """The position of the program that is best on validation, the first among equals."""
+    means = [estimate([validation for validation, _ in one], ()) for one in scores]
+    return max(range(len(means)), key=lambda i: means[i])
 
 
 def _standard_error(values: Sequence[float]) -> float:

@@ -1,265 +1,278 @@
-"""A whole run: search, the tuned baseline at equal evaluations, re-scoring, and the run folder."""
+"""A whole run: its searches, the baselines at equal evaluations, re-scoring, and the run folder.
 
-import json
+Started again in the same folder, a run goes on where it stopped: each search proposes what it
+proposed before, finds its fitness in the database, and so arrives at the first proposal that was
+not committed.
+"""
+
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-from optdsl.evolve.driver import Progress, Search, SearchResult, SearchSettings
-from optdsl.evolve.engine import SerialEngine
+from optdsl.diagnostics import Source
+from optdsl.evolve.best import TUNE, Summary, best_text
+from optdsl.evolve.cache import FitnessCache
+from optdsl.evolve.config import CONFIG_FILE, RunConfig, to_toml
+from optdsl.evolve.driver import Knowledge, Leader, Progress, Search, SearchResult, SearchSettings
+from optdsl.evolve.engines import Engine, EngineError
 from optdsl.evolve.genome import from_program
+from optdsl.evolve.judge import Job, Outcome, Score
 from optdsl.evolve.mutations import has_constants_to_scale
-from optdsl.evolve.proposals import Candidate, check
-from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, choose, report
-from optdsl.evolve.store import Ancestor, Commit, Store
+from optdsl.evolve.proposals import KEYS, Candidate, Space, check
+from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, best_of, report
+from optdsl.evolve.store import Commit, Store
 from optdsl.files import write_text
-from optdsl.ir import Program, print_program
+from optdsl.frontend import load
+from optdsl.ir import Program
 from optdsl.ops import FunctionSet, functions
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
-from optdsl.passes.live import remove_dead_state
-from optdsl.passes.protect import protect
-from optdsl.tasks.evaluation import (
-    BytecodeEvaluator,
-    Scores,
-    UnsupportedProgram,
-    evaluate_jitted,
-)
-from optdsl.tasks.task import Task
+from optdsl.tasks.scores import FAILED
 
-SEARCH_SEEDS = (0, 1, 2)
-"""Every fitness in a search is a mean over these: initial weights and batch order."""
+UNLIMITED = 1_000_000_000
+"""A bound that baselines never reach: they end with their evaluations."""
 
-OnCommit = Callable[[str, Callable[[], Progress]], None]
-"""Called after each commit with the strategy's name and a function that gives the counts."""
-
-TUNING_PROPOSALS = 1_000_000
-"""A bound that tuning never reaches: where there are constants, it ends with its evaluations."""
+TICK = 1.0
+"""Seconds between notes of the time."""
 
 
 @dataclass(frozen=True)
-class RunConfig:
-    """All that is needed to repeat a run; written to `config.toml`."""
+class Stage:
+    """One search of a run, as it is watched."""
 
-    version: str
-    task: str
-    """A built-in task's name or a task file's path."""
-    learning_rate: float
-    """The peak of the task's schedule."""
-    programs: int
-    population: int
-    tournament: int
-    seed: int
-    strategy: str
-    functions: str
-    protected: bool
-    program: str
-    """The initial program's text."""
+    name: str
+    programs: int | None
+    """How many it will make; None if it ends with its evaluations."""
+    evaluations: int | None
+    counts: Callable[[], Progress]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What a run found, every number on REPORT_SEEDS."""
+OnCommit = Callable[[Stage], None]
+"""Called after each commit."""
 
-    config: RunConfig
-    progress: Progress
-    seconds: float
-    initial: Report
-    tuned: Report
-    tuned_program: Program
-    best: Report
-    best_program: Program
-    best_hash: str
-    """Of `best_program`, as it is executed: protected, if the run was."""
-    folder: Path
 
-    @property
-    def best_file(self) -> Path:
-        """Where the best program was written."""
-        return self.folder / "best.opt"
+def create_folder(folder: Path, config: RunConfig) -> None:
+    """Make a run folder; it must not exist, or be empty.
 
-    def to_json(self) -> dict[str, object]:
-        """The object that `evolve --json` prints."""
-        progress = self.progress
-        return {
-            "task": self.config.task,
-            "programs": progress.programs,
-            "evaluations": progress.evaluations,
-            "cache_hits": progress.cache_hits,
-            "hit_rate": progress.hit_rate,
-            "invalid": progress.invalid,
-            "redundant_fraction": progress.redundant_fraction,
-            "seconds": self.seconds,
-            "initial_fitness": self.initial.fitness,
-            "initial_test_fitness": self.initial.test_fitness,
-            "tuned_fitness": self.tuned.fitness,
-            "tuned_test_fitness": self.tuned.test_fitness,
-            "best": {
-                "fitness": self.best.fitness,
-                "fitness_standard_error": self.best.fitness_error,
-                "test_fitness": self.best.test_fitness,
-                "test_fitness_standard_error": self.best.test_error,
-                "hash": self.best_hash,
-                "statements": len(self.best_program.operations),
-                "file": str(self.best_file),
-            },
-        }
+    Raises:
+        FileExistsError: if it holds anything.
+        OSError: if it can't be made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty")
+    write_text(folder / CONFIG_FILE, to_toml(config))
 
 
 class Run:
-    """One run in one folder."""
+    """One run in one folder, which exists."""
 
-    def __init__(self, task: Task, program: Program, config: RunConfig, folder: Path) -> None:
-        """Make the folder; it must not exist, or be empty.
-
-        Raises:
-            FileExistsError: if it holds anything.
-            OSError: if it can't be made.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty")
-        self.task, self.config, self.folder = task, config, folder
-        initial = check(from_program(bind(program, default_values(program))))
-        assert initial is not None, "the program was checked"
-        self.initial: Candidate = initial
-        write_text(folder / "config.toml", to_toml(asdict(config)))
-
-    def run(self, on_commit: OnCommit) -> Summary:
-        """Search, tune, re-score, write `best.opt`.
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        start: Callable[[], Engine],
+        on_commit: OnCommit,
+        cache: FitnessCache | None = None,
+    ) -> None:
+        """Nothing is done before `run`.
 
         Args:
+            config: what the folder's `config.toml` says.
+            folder: from `create_folder`.
+            start: starts the engine.
             on_commit: see `OnCommit`.
+            cache: what earlier runs found, if that is to be used.
         """
-        began = time.monotonic()
+        self.config, self.folder, self.start, self.on_commit = config, folder, start, on_commit
+        self.cache = cache
+        which = functions(FunctionSet(config.functions))
+        self.space = Space(which, KEYS[config.cache_level], config.protected)
+        program = load(Source(CONFIG_FILE, config.program))
+        bound = from_program(bind(program, default_values(program)))
+        initial = check(bound, self.space.key)
+        assert initial is not None, "the program was checked"
+        self.initial: Candidate = initial
+
+    def run(self) -> Summary:
+        """Search, run the baselines, re-score, write `best.opt`.
+
+        Raises:
+            StoreError: if the folder can't be used.
+            EngineError: if programs can't be judged.
+        """
+        with Store(self.folder, to_toml(self.config)) as store, closing(self.start()) as engine:
+            return _Sitting(self, store, engine).run()
+
+
+class _Sitting:
+    """A run from its start or its resumption to its end or its next interruption."""
+
+    def __init__(self, run: Run, store: Store, engine: Engine) -> None:
+        self.run_, self.config, self.space, self.initial = run, run.config, run.space, run.initial
+        self.store, self.engine = store, engine
+        self.began, self.before = time.monotonic(), store.seconds()
+        self.ticked, self.committed, self.stages = self.began, 0, 0
+        self.knowledge = Knowledge(lookup=run.cache.lookup) if run.cache else Knowledge()
+        for key, fitness, borrowed in store.known():
+            self.knowledge.fitness[key] = fitness
+            if borrowed:
+                self.knowledge.borrowed.add(key)
+        seeds = tuple(chain.from_iterable(self.config.rungs))
+        (scores,) = self._rescore([self._executed(self.initial)], seeds)
+        self.baseline = tuple(validation for validation, _ in scores)
+
+    def run(self) -> Summary:
+        """See `Run.run`."""
         config = self.config
-        settings = SearchSettings(
-            config.strategy, config.programs, config.population, config.tournament, config.seed
+        searches = self._searches()
+        best_stage, best = self._choose(searches)
+        evaluations = config.baseline_compute * sum(
+            found.progress.evaluations for _, found in searches
         )
-        searching, choosing, reporting = map(
-            self._judge, (SEARCH_SEEDS, CHOICE_SEEDS, REPORT_SEEDS)
-        )
-        with Store(self.folder / "run.sqlite") as store:
-            found = self._search(settings, searching, store, on_commit)
-            tuning = replace(
-                settings,
-                strategy="tune",
-                programs=TUNING_PROPOSALS if has_constants_to_scale(self.initial.program) else 0,
-                evaluations=found.progress.evaluations,
-            )
-            tuned = (
-                found
-                if config.strategy == "tune"
-                else self._search(tuning, searching, store, on_commit)
-            )
-            best, tuned_best = (choose(one.leaders, choosing) for one in (found, tuned))
-            lineage = store.lineage(config.strategy, best.number)
-        initial, tuned_report, best_report = (
-            report(reporting(one.program))
-            for one in (self.initial, tuned_best.candidate, best.candidate)
-        )
-        best_program = self._executed(best.candidate.program)
+        baselines = {
+            strategy: best
+            if strategy == config.strategy
+            else self._choose([self._baseline(strategy, evaluations)])[1]
+            for strategy in config.baselines
+        }
+        programs = [self._executed(one) for one in (self.initial, best.candidate)]
+        compared = {name: self._executed(one.candidate) for name, one in baselines.items()}
+        initial, best_report, *others = self._reports([*programs, *compared.values()])
         summary = Summary(
             config=config,
-            progress=found.progress,
-            seconds=time.monotonic() - began,
+            progress=_total([found.progress for _, found in searches]),
+            seconds=self._seconds(),
             initial=initial,
-            tuned=tuned_report,
-            tuned_program=self._executed(tuned_best.candidate.program),
+            baselines=dict(zip(compared, others, strict=True)),
+            tuned_program=compared[TUNE],
             best=best_report,
-            best_program=best_program,
-            best_hash=structural_hash(best_program),
-            folder=self.folder,
+            best_program=programs[1],
+            best_hash=structural_hash(programs[1]),
+            folder=self.run_.folder,
         )
+        lineage = self.store.lineage(best_stage, best.number)
         write_text(summary.best_file, best_text(summary, lineage))
+        self.store.tick(self._seconds(), self.committed)
         return summary
+
+    def _searches(self) -> list[tuple[str, SearchResult]]:
+        """The searches from the initial program and, if these are several, from the best."""
+        config = self.config
+        parts = config.restarts + (config.restarts > 1)
+        share, rest = divmod(config.programs, parts)
+        found: list[tuple[str, SearchResult]] = []
+        for number in range(1, config.restarts + 1):
+            name = f"{config.strategy}-{number}"
+            found.append((name, self._search(name, self.initial, share + (number <= rest))))
+        if config.restarts > 1:
+            name = f"{config.strategy}-best"
+            start = self._choose(found)[1].candidate
+            found.append((name, self._search(name, start, share)))
+        return found
+
+    def _baseline(self, strategy: str, evaluations: int) -> tuple[str, SearchResult]:
+        tunable = strategy != TUNE or has_constants_to_scale(self.initial.program)
+        programs = UNLIMITED if tunable else 0
+        return strategy, self._search(strategy, self.initial, programs, strategy, evaluations)
 
     def _search(
         self,
-        settings: SearchSettings,
-        judge: Callable[[Program], Scores],
-        store: Store,
-        on_commit: OnCommit,
+        name: str,
+        initial: Candidate,
+        programs: int,
+        strategy: str | None = None,
+        evaluations: int | None = None,
     ) -> SearchResult:
-        def committed(commit: Commit) -> None:
-            store.commit(commit)
-            on_commit(settings.strategy, search.progress)
+        config, strategy = self.config, strategy or self.config.strategy
+        self.store.begin(name, strategy)
+        self.stages += 1
+        settings = SearchSettings(
+            strategy=strategy,
+            programs=programs,
+            population=config.population,
+            tournament=config.tournament,
+            seed=config.seed << 16 | self.stages,
+            lag=config.lag,
+            evaluations=evaluations,
+            rungs=config.rungs,
+            hurdles=config.hurdles,
+            mutations=config.mutations if strategy == "evolution" else (),
+            stage=name,
+        )
 
-        engine = SerialEngine(lambda program: judge(program).fitness)
-        which = functions(FunctionSet(self.config.functions))
-        search = Search(self.initial, engine, settings, which, committed, {})
+        cache = self.run_.cache
+
+        def committed(commit: Commit) -> None:
+            is_new = self.store.commit(commit)
+            if cache and is_new and commit.judged and not commit.judged.borrowed:
+                cache.add(commit.key, commit.judged.outcome)
+            self.committed += 1
+            now = time.monotonic()
+            if now - self.ticked >= TICK:
+                self.ticked = now
+                self.store.tick(self._seconds(), self.committed)
+            self.run_.on_commit(stage)
+
+        search = Search(
+            initial, self.engine, settings, self.space, committed, self.knowledge, self.baseline
+        )
+        goal = None if evaluations is not None else programs
+        stage = Stage(name, goal, evaluations, search.progress)
         return search.run()
 
-    def _judge(self, seeds: tuple[int, ...]) -> Callable[[Program], Scores]:
-        """What scores programs on some seeds: made once, since each compiles a training loop."""
-        judge = Judge(self.task, seeds, self.config.learning_rate)
-        return lambda program: judge.scores(self._executed(program))
+    def _choose(self, searches: Sequence[tuple[str, SearchResult]]) -> tuple[str, Leader]:
+        """The best of the searches' leaders on seeds that no search saw."""
+        leaders = [(name, leader) for name, found in searches for leader in found.leaders]
+        programs = [self._executed(leader.candidate) for _, leader in leaders]
+        scores = self._rescore(programs, CHOICE_SEEDS)
+        return leaders[best_of(scores)]
 
-    def _executed(self, program: Program) -> Program:
-        """What is run of a genome's program."""
-        return remove_dead_state(protect(program) if self.config.protected else program)
+    def _reports(self, programs: Sequence[Program]) -> Iterator[Report]:
+        return map(report, self._rescore(programs, REPORT_SEEDS))
 
+    def _rescore(
+        self, programs: Sequence[Program], seeds: tuple[int, ...]
+    ) -> list[tuple[Score, ...]]:
+        """Scores on all seeds, side by side; what is known already is not judged again."""
+        keys = [structural_hash(program) for program in programs]
+        found = {key: self.store.rescored(key, seeds) for key in keys}
+        missing = {k: p for k, p in zip(keys, programs, strict=True) if found[k] is None}
+        for key, program in missing.items():
+            self.engine.submit(Job(f"rescore {key}", program, (seeds,)))
+        for key in missing:
+            outcome = self.engine.result(f"rescore {key}")
+            if outcome.failure and not self.committed:
+                raise EngineError(f"the initial program can't be judged: {outcome.failure}")
+            scores = _complete(outcome, seeds)
+            self.store.rescore(key, seeds, scores)
+            found[key] = scores
+        return [scores for key in keys if (scores := found[key]) is not None]
 
-@dataclass(frozen=True)
-class Judge:
-    """Scores programs on one task and one set of seeds, by bytecode where it can."""
+    def _executed(self, candidate: Candidate) -> Program:
+        return self.space.executed(candidate.program)
 
-    task: Task
-    seeds: tuple[int, ...]
-    learning_rate: float
-
-    @cached_property
-    def _evaluator(self) -> BytecodeEvaluator | None:
-        try:
-            return BytecodeEvaluator(self.task, self.seeds)
-        except UnsupportedProgram:
-            return None
-
-    def scores(self, program: Program) -> Scores:
-        """The program's scores, one for each seed."""
-        if self._evaluator is not None:
-            try:
-                return self._evaluator.evaluate(program, self.learning_rate)
-            except UnsupportedProgram:
-                pass
-        return evaluate_jitted(self.task, program, self.seeds, self.learning_rate)
-
-
-def best_text(summary: Summary, lineage: list[Ancestor]) -> str:
-    """`best.opt`: the best program without what is dead, its scores and lineage in comments."""
-    config, best = summary.config, summary.best
-    gains = _gains(lineage)
-    lines = [
-        f"# The best of {summary.progress.programs} programs that optdsl {config.version} made for "
-        f"the task {config.task}.",
-        f"# Mean log-likelihood or score over {len(REPORT_SEEDS)} fresh seeds: validation "
-        f"{best.fitness:.4f} (± {best.fitness_error:.4f}), test {best.test_fitness:.4f} "
-        f"(± {best.test_error:.4f}).",
-        f"# The initial program: {summary.initial.fitness:.4f}, test "
-        f"{summary.initial.test_fitness:.4f}; with its constants tuned: "
-        f"{summary.tuned.fitness:.4f}, test {summary.tuned.test_fitness:.4f}.",
-        f"# Train it again: optdsl train best.opt --task {config.task} "
-        f"--lr {config.learning_rate!r}",
-        "#",
-        f"# Lineage: {len(lineage) - 1} mutations; those that raised the search's fitness:",
-        *(f"#   proposal {a.number}, {a.mutation}: {a.fitness:.4f}" for a in gains),
-        "",
-    ]
-    return "\n".join(lines) + print_program(summary.best_program)
+    def _seconds(self) -> float:
+        return self.before + time.monotonic() - self.began
 
 
-def _gains(lineage: list[Ancestor]) -> list[Ancestor]:
-    """The initial program and each ancestor that was better than all before it."""
-    gains: list[Ancestor] = []
-    for ancestor in reversed(lineage):
-        if not gains or ancestor.fitness > gains[-1].fitness:
-            gains.append(ancestor)
-    return gains
+def _complete(outcome: Outcome, seeds: tuple[int, ...]) -> tuple[Score, ...]:
+    """One score for each seed: judging stops at the first that fails."""
+    missing = len(seeds) - len(outcome.scores)
+    return outcome.scores + ((FAILED, FAILED),) * missing
 
 
-def to_toml(values: dict[str, object]) -> str:
-    """A flat table; JSON's strings, numbers and booleans are TOML's too."""
-    rows = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    return "\n".join(rows) + "\n"
+def _total(parts: Sequence[Progress]) -> Progress:
+    """The counts of several searches together."""
+    programs = sum(part.programs for part in parts)
+    redundant = sum(part.redundant_fraction * part.programs for part in parts)
+    return replace(
+        max(parts, key=lambda part: part.best),
+        programs=programs,
+        evaluations=sum(part.evaluations for part in parts),
+        invalid=sum(part.invalid for part in parts),
+        redundant_fraction=redundant / programs if programs else 0.0,
+    )

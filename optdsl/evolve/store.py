@@ -1,22 +1,41 @@
 """The run folder's database: every commit of a run, one transaction each, one writer."""
 
+import fcntl
+import json
+import math
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-FORMAT = 1
+from optdsl.evolve.judge import Outcome, Score
+from optdsl.tasks.scores import FAILED
+
+FORMAT = 2
 """Raised when the tables change; stored as SQLite's `user_version`."""
 
+APPLICATION = 0x6F707464
+"""SQLite's `application_id` of our files: "optd"."""
+
 SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE stages (
+    stage TEXT PRIMARY KEY,     -- one search of the run, such as evolution-1 or tune
+    position INTEGER NOT NULL,  -- in the order in which they run
+    strategy TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE programs (
-    key TEXT PRIMARY KEY,       -- structural hash
+    key TEXT PRIMARY KEY,       -- its hash, at the run's cache level
     text TEXT NOT NULL,         -- the first program with this hash, as .opt text
-    fitness REAL NOT NULL       -- mean over the seeds; -Inf for a failed program
+    fitness REAL NOT NULL,      -- estimated mean over the seeds; -Inf for a failed program
+    scores TEXT NOT NULL,       -- JSON: [validation, test] for each seed trained; null: diverged
+    failure TEXT NOT NULL,      -- why there is no score: its worker crashed or took too long
+    borrowed INTEGER NOT NULL   -- 1: judged by an earlier run
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE proposals (
-    stage TEXT NOT NULL,        -- evolution, tune or random
+    stage TEXT NOT NULL,
     number INTEGER NOT NULL,    -- commits happen in this order; -1 is the initial program
     parent INTEGER,             -- its parent's number
     mutation TEXT NOT NULL,
@@ -26,7 +45,28 @@ CREATE TABLE proposals (
     key TEXT NOT NULL REFERENCES programs (key),
     PRIMARY KEY (stage, number)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE rescored (
+    key TEXT NOT NULL,          -- the structural hash of what was run
+    seeds TEXT NOT NULL,        -- JSON
+    scores TEXT NOT NULL,       -- JSON, as in programs
+    PRIMARY KEY (key, seeds)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE timeline (seconds REAL NOT NULL, programs INTEGER NOT NULL) STRICT;
 """
+
+
+class StoreError(ValueError):
+    """A run folder that can't be used; says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The first of the proposals with its key."""
+
+    text: str
+    outcome: Outcome
+    borrowed: bool = False
+    """Whether an earlier run judged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +82,8 @@ class Commit:
     live_statements: int
     key: str
     fitness: float
-    text: str | None
-    """The program, if this is the first one with its key."""
+    judged: Judged | None
+    """What is known of its key, if this is the first proposal with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +97,37 @@ class Ancestor:
 
 
 class Store:
-    """Writes a run's commits; `with` closes it."""
+    """Writes a run's commits; `with` closes it and unlocks the folder."""
 
-    def __init__(self, path: Path) -> None:
-        """Create the database; it must not exist."""
-        if path.exists():
-            raise FileExistsError(f"{path} exists")
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(f"PRAGMA user_version={FORMAT}")
-        self._db.executescript(SCHEMA)
+    def __init__(self, folder: Path, config: str) -> None:
+        """Open the folder's database, or make it; the folder is locked until it is closed.
+
+        Args:
+            folder: the run folder, which exists.
+            config: the run's configuration as text; that of an existing database must be equal.
+
+        Raises:
+            StoreError: if another driver uses the folder, or its database is damaged, of another
+                format, or of a run with another configuration.
+            sqlite3.OperationalError: if the disk is full, or may not be written to.
+        """
+        path = folder / "run.sqlite"
+        with ExitStack() as opened:
+            opened.enter_context(lock(folder))
+            try:
+                self._db = opened.enter_context(
+                    closing(sqlite3.connect(path, isolation_level=None))
+                )
+                _check(self._db, path, config)
+                # Only now: they change the file, which may be another program's.
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+            except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGED:
+                    raise
+                raise StoreError(f"{path} is damaged or no database: {error}") from error
+            self._opened = opened.pop_all()
+        self._replay: Iterator[tuple[str, int, str]] | None = None
 
     def __enter__(self) -> "Store":
         """The store itself."""
@@ -75,21 +135,52 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         """Close it; all commits are on disk already."""
-        self._db.close()
+        self._opened.close()
 
-    def commit(self, commit: Commit) -> None:
-        """Write one commit in one transaction, whole or not at all.
+    def known(self) -> Iterator[tuple[str, float, bool]]:
+        """Key and fitness of every program judged so far, and whether it was borrowed."""
+        for key, fitness, borrowed in self._db.execute(
+            "SELECT key, fitness, borrowed FROM programs"
+        ):
+            yield key, fitness, bool(borrowed)
 
-        Raises:
-            sqlite3.IntegrityError: if its number was committed before or its fitness is NaN.
-        """
+    def begin(self, stage: str, strategy: str) -> None:
+        """A search begins, or begins again after a stop: its first commits may be known."""
         with self._db as db:
             db.execute("BEGIN")
-            if commit.text is not None:
-                row = (commit.key, commit.text, commit.fitness)
+            db.execute(
+                "INSERT INTO stages VALUES (?, (SELECT count(*) FROM stages), ?)"
+                " ON CONFLICT (stage) DO NOTHING",
+                (stage, strategy),
+            )
+        query = "SELECT number, key FROM proposals WHERE stage = ? ORDER BY number"
+        self._replay = iter(self._db.execute(query, (stage,)).fetchall())
+
+    def commit(self, commit: Commit) -> bool:
+        """Write one commit in one transaction, whole or not at all; whether it was new.
+
+        Raises:
+            StoreError: if it was committed before, as another program.
+            sqlite3.IntegrityError: if its fitness is NaN.
+        """
+        if self._replay is not None:
+            committed = next(self._replay, None)
+            if committed is not None:
+                if committed != (commit.number, commit.key):
+                    raise StoreError(
+                        f"the log of stage {commit.stage} differs at proposal {commit.number} from"
+                        " what its configuration gives: it can't be continued"
+                    )
+                return False
+            self._replay = None
+        with self._db as db:
+            db.execute("BEGIN")
+            if commit.judged is not None:
+                row = _program_row(commit.key, commit.fitness, commit.judged)
                 # Not OR IGNORE, which ignores NOT NULL too, and SQLite stores NaN as NULL.
                 db.execute(
-                    "INSERT INTO programs VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING", row
+                    "INSERT INTO programs VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+                    row,
                 )
             db.execute(
                 "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -104,6 +195,32 @@ class Store:
                     commit.key,
                 ),
             )
+        return True
+
+    def tick(self, seconds: float, programs: int) -> None:
+        """Note how many programs were committed after how many seconds, all sittings together."""
+        self._db.execute("INSERT INTO timeline VALUES (?, ?)", (seconds, programs))
+
+    def seconds(self) -> float:
+        """How long the run took in earlier sittings, as far as was noted."""
+        (seconds,) = self._db.execute("SELECT max(seconds) FROM timeline").fetchone()
+        return seconds or 0.0
+
+    def rescored(self, key: str, seeds: tuple[int, ...]) -> tuple[Score, ...] | None:
+        """The scores of a program on other seeds, if they are known."""
+        query = "SELECT scores FROM rescored WHERE key = ? AND seeds = ?"
+        row = self._db.execute(query, (key, json.dumps(seeds))).fetchone()
+        if row is None:
+            return None
+        scores = scores_from_json(row[0])
+        if len(scores) != len(seeds):
+            raise StoreError(f"the database is damaged: there are no scores in {row[0]}")
+        return scores
+
+    def rescore(self, key: str, seeds: tuple[int, ...], scores: tuple[Score, ...]) -> None:
+        """Write such scores."""
+        row = (key, json.dumps(seeds), scores_to_json(scores))
+        self._db.execute("INSERT OR REPLACE INTO rescored VALUES (?, ?, ?)", row)
 
     def lineage(self, stage: str, number: int) -> list[Ancestor]:
         """From a proposal back to the initial program, the proposal first."""
@@ -119,3 +236,77 @@ class Store:
                 parent, mutation, fitness, key = rows.fetchone()
             yield Ancestor(number, mutation, fitness, key)
             number = parent
+
+
+def lock(folder: Path) -> IO[str]:
+    """Lock a run folder for the one driver that may write to it, until the file is closed.
+
+    Raises:
+        StoreError: if it is locked.
+    """
+    file = (folder / "run.lock").open("w", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise StoreError(f"another process is running the search in {folder}") from None
+    return file
+
+
+_DAMAGED = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+"""SQLite's error codes for what a database should not hold; others are the disk's."""
+
+
+def _check(db: sqlite3.Connection, path: Path, config: str) -> None:
+    """Make the tables of a new database; refuse another's."""
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if not tables:
+        with db:
+            db.executescript(
+                f"BEGIN; {SCHEMA} PRAGMA application_id={APPLICATION};"
+                f" PRAGMA user_version={FORMAT}; COMMIT;"
+            )
+            db.execute("INSERT INTO meta VALUES ('config', ?)", (config,))
+        return
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise StoreError(f"{path} is not a database of optdsl")
+    if version != FORMAT:
+        raise StoreError(f"{path} has the format {version}, and this optdsl writes {FORMAT}")
+    (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreError(f"{path} is damaged: {verdict.splitlines()[-1]}")
+    row = db.execute("SELECT value FROM meta WHERE name = 'config'").fetchone()
+    if row is None:
+        db.execute("INSERT INTO meta VALUES ('config', ?)", (config,))
+    elif row[0] != config:
+        raise StoreError(f"{path.parent / 'config.toml'} was changed since the run began")
+
+
+def _program_row(key: str, fitness: float, judged: Judged) -> tuple[object, ...]:
+    outcome = judged.outcome
+    scores = scores_to_json(outcome.scores)
+    return key, judged.text, fitness, scores, outcome.failure, int(judged.borrowed)
+
+
+def scores_to_json(scores: tuple[Score, ...]) -> str:
+    """Scores as JSON, which has no infinity: null is a failed run."""
+    pairs = [[value if math.isfinite(value) else None for value in score] for score in scores]
+    return json.dumps(pairs)
+
+
+def scores_from_json(text: str) -> tuple[Score, ...]:
+    """The inverse of `scores_to_json`.
+
+    Raises:
+        StoreError: if it is no such text.
+    """
+    try:
+        clean = [
+            [FAILED if value is None else float(value) for value in pair]
+            for pair in json.loads(text)
+        ]
+        return tuple((validation, test) for validation, test in clean)
+    except (ValueError, TypeError):
+        raise StoreError(f"the database is damaged: there are no scores in {text}") from None

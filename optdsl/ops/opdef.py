@@ -95,6 +95,10 @@ class OpDef:
     )
     """What `kind` has answered so far."""
 
+    def __reduce__(self) -> tuple[Callable[[str], "OpDef"], tuple[str]]:
+        """Pickled as its name: in another process too there is one instance of each row."""
+        return row_named, (self.name,)
+
     @property
     def hash_id(self) -> str:
         """What hashes see of the function: stable over releases."""
@@ -117,3 +121,10 @@ class OpDef:
         if self.syntax:
             return self.syntax.format(**dict(zip(self.args, args, strict=True)))
         return f"{self.name}({', '.join(args)})"
+
+
+def row_named(name: str) -> OpDef:
+    """The table's row of that name."""
+    from optdsl.ops.table import BY_NAME
+
+    return BY_NAME[name]

@@ -15,9 +15,11 @@ from optdsl.tasks.table import (
     TASKS,
     TaskEntry,
     TaskError,
+    TaskSource,
     find_task,
     get_task,
     load_task_file,
+    read_task,
 )
 
 if TYPE_CHECKING:
@@ -31,11 +33,13 @@ __all__ = [
     "Task",
     "TaskEntry",
     "TaskError",
+    "TaskSource",
     "Weights",
     "cosine",
     "find_task",
     "get_task",
     "load_task_file",
+    "read_task",
     "supervised",
 ]
 

@@ -5,9 +5,8 @@ data; `evaluate_jitted` compiles the program into the training loop and takes an
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -30,28 +29,8 @@ from optdsl.ir import Program, Role
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values
 from optdsl.passes.pipeline import prepare
+from optdsl.tasks.scores import FAILED, Scores
 from optdsl.tasks.task import TEST, VALIDATION, Task
-
-FAILED = -math.inf
-"""The score of a run that diverged."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What a program reached, one number for each seed; FAILED where training diverged."""
-
-    validation: tuple[float, ...]
-    test: tuple[float, ...]
-
-    @property
-    def fitness(self) -> float:
-        """The mean over the seeds on the validation part; never NaN."""
-        return mean_score(self.validation)
-
-    @property
-    def test_fitness(self) -> float:
-        """The same on the held-out test part."""
-        return mean_score(self.test)
 
 
 class SeedData(NamedTuple):
@@ -59,11 +38,6 @@ class SeedData(NamedTuple):
 
     weights: Any
     plan: Any
-
-
-def mean_score(scores: Sequence[float]) -> float:
-    """The mean; FAILED if any run failed."""
-    return FAILED if any(s == FAILED for s in scores) else math.fsum(scores) / len(scores)
 
 
 def seed_data(task: Task, seed: int) -> SeedData:
@@ -91,11 +65,13 @@ class BytecodeEvaluator:
         leaves = jax.tree.leaves(data[0].weights)
         if any(leaf.dtype != jnp.float32 for leaf in leaves):
             raise UnsupportedProgram("the task's weights are not all float32")
+        self._run = _training_loop(task)
         self._weights = jnp.stack([ravel_pytree(one.weights)[0] for one in data])
         self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
-        layout = Layout.of([leaf.shape for leaf in leaves])
-        unravel = ravel_pytree(data[0].weights)[1]
-        self._run = jax.jit(partial(_run_bytecode, task, layout, unravel), static_argnums=0)
+
+    def check(self, program: Program) -> None:
+        """Raises `UnsupportedProgram` if the register machine can't run it."""
+        encode(prepare(program, default_values(program)))
 
     def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
         """Train once for each seed.
@@ -110,7 +86,19 @@ class BytecodeEvaluator:
         machine, bytecode = encode(prepare(program, default_values(program)))
         rate = np.float32(learning_rate)
         run = self._run(machine, self._weights, self._plan, program_arrays(bytecode), rate)
-        return _scores(*run)
+        validation, test = (tuple(map(_score, np.asarray(part))) for part in run)
+        return Scores(validation, test)
+
+
+@cache
+def _training_loop(task: Task) -> Any:
+    """The loop for a task, shared by all evaluators of a process: compiled for each machine and
+    number of seeds."""
+    weights = jax.eval_shape(task.init, jax.random.key(0))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), weights)
+    layout = Layout.of([leaf.shape for leaf in jax.tree.leaves(weights)])
+    unravel = ravel_pytree(zeros)[1]
+    return jax.jit(partial(_run_bytecode, task, layout, unravel), static_argnums=0)
 
 
 def _run_bytecode(
@@ -181,11 +169,27 @@ def evaluate_jitted(
         learning_rate: the peak of the task's schedule.
         hyperparameters: values other than the defaults, by name.
     """
+    run = compiled_program(task, program, learning_rate, hyperparameters)
+    validation, test = zip(*map(run, seeds), strict=True)
+    return Scores(validation, test)
+
+
+def compiled_program(
+    task: Task,
+    program: Program,
+    learning_rate: float = 1.0,
+    hyperparameters: Mapping[str, float] | None = None,
+) -> Callable[[int], tuple[float, float]]:
+    """From a seed to the validation and test score; compiled at the first call."""
     prepared = prepare(program, default_values(program) | dict(hyperparameters or {}))
     run = jax.jit(partial(run_jitted, task, prepared))
-    runs = [run(*seed_data(task, seed), np.float32(learning_rate)) for seed in seeds]
-    validation, test = zip(*runs, strict=True)
-    return _scores(validation, test)
+    rate = np.float32(learning_rate)
+
+    def scores(seed: int) -> tuple[float, float]:
+        validation, test = run(*seed_data(task, seed), rate)
+        return _score(validation), _score(test)
+
+    return scores
 
 
 def run_jitted(
@@ -221,12 +225,9 @@ def run_jitted(
     )
 
 
-def _scores(validation: Any, test: Any) -> Scores:
-    def clean(values: Any) -> tuple[float, ...]:
-        numbers = [float(value) for value in np.asarray(values)]
-        return tuple(number if math.isfinite(number) else FAILED for number in numbers)
-
-    return Scores(clean(validation), clean(test))
+def _score(value: Any) -> float:
+    number = float(value)
+    return number if math.isfinite(number) else FAILED
 
 
 def default_learning_rate(program: Program, task: Task) -> float:

@@ -3,8 +3,8 @@
 Listing the table loads no JAX; a family of tasks is imported when one of its tasks is asked for.
 """
 
+import hashlib
 import os
-import runpy
 import sys
 import traceback
 from collections.abc import Callable, Generator
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optdsl.diagnostics import did_you_mean, nearest
 
@@ -71,23 +71,78 @@ def get_task(name: str) -> "Task":
     return entry.make(entry.name, entry.doc)
 
 
+@dataclass(frozen=True)
+class TaskSource:
+    """Where a task comes from: enough to make it in another process or on another machine."""
+
+    name: str
+    """A built-in task's name, or the path of a user's file."""
+    text: str | None = None
+    """What that file holds; None for a built-in task."""
+
+    @property
+    def digest(self) -> str:
+        """Changes when the user's file does; a built-in task changes only with the version."""
+        return hashlib.sha256((self.text or self.name).encode()).hexdigest()[:32]
+
+    def load(self) -> "Task":
+        """The task; a user's file is run anew each time.
+
+        Raises:
+            TaskError: where the file raises (the message says what and in which line), or has no
+                `task`.
+        """
+        return get_task(self.name) if self.text is None else _run_task(self.text, Path(self.name))
+
+
+def read_task(name_or_path: str | os.PathLike[str]) -> TaskSource:
+    """The task that a user means: a built-in one's name, or a file's path, which ends in `.py`.
+
+    Raises:
+        TaskError: for a file that can't be read, or an unknown name; suggests near ones.
+    """
+    wanted = os.fspath(name_or_path)
+    if wanted.endswith(".py"):
+        return TaskSource(wanted, _read_file(Path(wanted)))
+    if wanted in BY_NAME:
+        return TaskSource(wanted)
+    question = did_you_mean(nearest(wanted, BY_NAME))
+    raise TaskError(
+        f"no task is called `{wanted}`{': ' if question else ''}{question or ';'} "
+        f"there are {_quoted(BY_NAME)}, and a file of your own ends in `.py`"
+    )
+
+
+def find_task(name_or_path: str | os.PathLike[str]) -> "Task":
+    """The task of that name or file. Raises `TaskError` as `read_task` and `TaskSource.load`."""
+    return read_task(name_or_path).load()
+
+
 def load_task_file(path: str | os.PathLike[str]) -> "Task":
     """Runs a user's Python file and returns the `Task` that it calls `task`.
 
-    The file may import modules that lie beside it. It is run anew each time. Raises `TaskError`
-    where the file can't be read, raises (the message says what and in which line), or has no
-    such `task`.
+    The file may import modules that lie beside it. Raises `TaskError` where it can't be read,
+    raises, or has no such `task`.
     """
-    file = Path(path)
+    return _run_task(_read_file(Path(path)), Path(path))
+
+
+def _read_file(file: Path) -> str:
     if not file.exists():
         raise TaskError(f"there is no file `{file}`")
     try:
-        file.read_bytes()
+        return file.read_text(encoding="utf-8")
     except OSError as error:
         raise TaskError(f"can't read `{file}`: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise TaskError(f"can't read `{file}`: it is not UTF-8 text") from error
+
+
+def _run_task(text: str, file: Path) -> "Task":
+    names: dict[str, Any] = {"__name__": _MODULE, "__file__": str(file)}
     try:
         with _importable(file.parent):
-            names = runpy.run_path(str(file), run_name=_MODULE)
+            exec(compile(text, str(file), "exec"), names)
     except (Exception, SystemExit) as error:
         raise TaskError(f"{_place(error, file)}: {_summary(error)}") from error
     # Only here, since it loads JAX: a mistyped path is reported at once.
@@ -101,23 +156,6 @@ def load_task_file(path: str | os.PathLike[str]) -> "Task":
         kind = type(names["task"]).__name__
         raise TaskError(f"`task` in `{file}` is of type `{kind}`; it must be an optdsl.tasks.Task")
     return names["task"]
-
-
-def find_task(name_or_path: str | os.PathLike[str]) -> "Task":
-    """The task that a user means: a built-in one's name, or a file's path, which ends in `.py`.
-
-    Raises `TaskError`, which for an unknown name suggests near ones.
-    """
-    wanted = os.fspath(name_or_path)
-    if wanted.endswith(".py"):
-        return load_task_file(wanted)
-    if wanted in BY_NAME:
-        return get_task(wanted)
-    question = did_you_mean(nearest(wanted, BY_NAME))
-    raise TaskError(
-        f"no task is called `{wanted}`{': ' if question else ''}{question or ';'} "
-        f"there are {_quoted(BY_NAME)}, and a file of your own ends in `.py`"
-    )
 
 
 @contextmanager

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from support.search import CONFIG
 
 import optdsl
 from optdsl.cli import evolve_output
 from optdsl.cli.evolve import new_folder
 from optdsl.cli.evolve_output import ProgressLine, show_summary
+from optdsl.evolve.best import Summary
 from optdsl.evolve.driver import Progress
 from optdsl.evolve.rescore import Report
-from optdsl.evolve.run import RunConfig, Summary
+from optdsl.evolve.run import Stage
 
 
 def progress(programs: int, evaluations: int) -> Progress:
@@ -38,19 +40,29 @@ class Clock:
         return self.now
 
 
+def evolution(programs: int, counted: Progress) -> Stage:
+    """A search that ends with its proposals."""
+    return Stage("evolution-1", programs, None, lambda: counted)
+
+
+def tune(evaluations: int, counted: Progress) -> Stage:
+    """A baseline, which ends with its evaluations."""
+    return Stage("tune", None, evaluations, lambda: counted)
+
+
 def test_lines_where_there_is_no_terminal(console: io.StringIO) -> None:
     clock = Clock()
-    with ProgressLine(100, clock) as line:
-        for number in range(1, 101):
+    with ProgressLine(clock) as line:
+        for number in range(101):
             clock.now = 0.4 * number
-            line.update("evolution", lambda n=number: progress(n, n // 2))
+            line.update(evolution(100, progress(number, number // 2)))
     drawn = console.getvalue().splitlines()
     assert drawn[0] == (
-        "evolution  25%: 25 programs, 12 evaluated, best -0.5000, 52% from cache, 25% redundant, "
-        "29 s left"
+        "evolution-1  25%: 25 programs, 12 evaluated, 1/s, best -0.5000, 52% from cache, "
+        "25% redundant, 30 s left"
     )
     assert len(drawn) == 4
-    assert drawn[-1].endswith("0 s left")
+    assert drawn[-1].endswith(" 0 s left")
 
 
 def test_counting_is_left_out_between_the_lines(console: io.StringIO) -> None:
@@ -61,55 +73,56 @@ def test_counting_is_left_out_between_the_lines(console: io.StringIO) -> None:
         counted += 1
         return progress(counted, 1)
 
-    with ProgressLine(1000, clock) as line:
+    with ProgressLine(clock) as line:
         for number in range(1000):
             clock.now = 0.011 * number
-            line.update("evolution", counts)
+            line.update(Stage("evolution-1", 1000, None, counts))
     assert counted == 1
 
 
-def test_tuning_is_measured_by_evaluations(console: io.StringIO) -> None:
+def test_a_baseline_is_measured_by_evaluations_and_by_its_own_time(console: io.StringIO) -> None:
     clock = Clock()
-    with ProgressLine(100, clock) as line:
+    with ProgressLine(clock) as line:
         clock.now = 20.0
-        line.update("evolution", lambda: progress(100, 40))
+        line.update(evolution(100, progress(100, 40)))
         clock.now = 21.0
-        line.update("tune", lambda: progress(5, 5))
+        line.update(tune(40, progress(5, 5)))
         clock.now = 31.0
-        line.update("tune", lambda: progress(11, 10))
-    assert "tune  25%: 11 programs, 10 evaluated" in console.getvalue().splitlines()[-1]
-    assert console.getvalue().rstrip().endswith("30 s left")
-
-
-def test_the_goal_of_tuning_is_all_that_the_search_evaluated(console: io.StringIO) -> None:
-    """Not what it had evaluated when a line was last drawn."""
-    clock = Clock()
-    with ProgressLine(100, clock) as line:
-        clock.now = 20.0
-        line.update("evolution", lambda: progress(50, 40))
-        clock.now = 21.0
-        line.update("evolution", lambda: progress(100, 80))
-        line.update("tune", lambda: progress(0, 0))
-        clock.now = 31.0
-        line.update("tune", lambda: progress(21, 20))
-    assert "tune  25%: 21 programs" in console.getvalue().splitlines()[-1]
+        line.update(tune(40, progress(11, 10)))
+    last = console.getvalue().splitlines()[-1]
+    assert last.startswith("tune  25%: 11 programs, 10 evaluated, 1/s, ")
+    assert last.endswith(" 30 s left")
 
 
 def test_nothing_yet_is_no_division_by_zero(console: io.StringIO) -> None:
     clock = Clock()
-    line = ProgressLine(100, clock)
-    clock.now = 100.0
-    line.update("evolution", lambda: replace(progress(0, 0), best=-math.inf))
-    assert "0%: 0 programs, 0 evaluated, best -inf" in console.getvalue()
-    assert "left" not in console.getvalue()
+    line = ProgressLine(clock)
+    for stage in (
+        evolution(100, replace(progress(0, 0), best=-math.inf)),
+        evolution(0, progress(0, 0)),
+        tune(0, progress(0, 0)),
+    ):
+        clock.now += 100.0
+        line.update(stage)
+    for drawn in console.getvalue().splitlines():
+        assert " 0%: 0 programs, 0 evaluated, " in drawn
+        assert "left" not in drawn
 
 
 def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summary:
-    config = RunConfig("0", "quadratic", 1.0, 10, 5, 2, 0, "evolution", "paper", False, "")
     program = optdsl.parse("def train(g, lr):\n    return lr * g\n").ir
     initial = Report(-1.0, 0.1, -1.0, 0.1)
     return Summary(
-        config, progress(10, 5), 3.0, initial, tuned, program, best, program, "00", folder
+        config=CONFIG,
+        progress=progress(10, 5),
+        seconds=3.0,
+        initial=initial,
+        baselines={"tune": tuned, "random": initial},
+        tuned_program=program,
+        best=best,
+        best_program=program,
+        best_hash="00",
+        folder=folder,
     )
 
 
@@ -131,7 +144,13 @@ def test_the_verdict(console: io.StringIO, best: Report, tuned: Report, verdict:
     show_summary(summary(best, tuned))
     shown = console.getvalue()
     assert f"verdict: {verdict}" in shown
-    for row in ("as started", "its constants tuned", "best of evolution", "held-out test"):
+    for row in (
+        "as started",
+        "its constants tuned",
+        "best of random",
+        "best of evolution",
+        "held-out test",
+    ):
         assert row in shown
     assert "10 programs, 5 evaluated (50.0% from cache), 3 invalid, 25% redundant" in shown
     assert "written to runs/x/best.opt" in shown

@@ -9,11 +9,19 @@ from typing import Any
 
 import pytest
 
-from optdsl.evolve.driver import INITIAL, Progress, Search, SearchResult, SearchSettings
-from optdsl.evolve.engine import SerialEngine
-from optdsl.evolve.proposals import Candidate, check
+from optdsl.evolve.driver import (
+    INITIAL,
+    Knowledge,
+    Progress,
+    Search,
+    SearchResult,
+    SearchSettings,
+)
+from optdsl.evolve.judge import Job, Outcome
+from optdsl.evolve.population import Member, Population
+from optdsl.evolve.proposals import Candidate, Space, check
 from optdsl.evolve.store import Commit
-from optdsl.ir import Program
+from optdsl.ir import print_program
 from optdsl.passes.hashing import structural_hash
 
 SETTINGS = SearchSettings("evolution", programs=150, population=20, seed=5, lag=16)
@@ -25,40 +33,61 @@ def fitness_of(key: str) -> float:
     return -math.inf if digest[0] < 64 else -digest[1] / 16
 
 
+def outcome(fitness: float) -> Outcome:
+    return Outcome(((fitness, fitness),))
+
+
 class Eager:
-    """Evaluates when a program is submitted."""
+    """Judges a program when it is submitted."""
 
     def __init__(self, fitness: Callable[[str], float] = fitness_of) -> None:
         self.fitness = fitness
+        self.jobs: list[Job] = []
         self.submitted: list[str] = []
         self.asked: list[str] = []
-        self.found: dict[str, float] = {}
+        self.found: dict[str, Outcome] = {}
 
-    def submit(self, key: str, program: Program) -> None:
-        assert structural_hash(program) == key
-        self.submitted.append(key)
-        self.found[key] = self.fitness(key)
+    def submit(self, job: Job) -> None:
+        assert structural_hash(job.program) == job.key
+        self.jobs.append(job)
+        self.submitted.append(job.key)
+        self.found[job.key] = outcome(self.fitness(job.key))
 
-    def result(self, key: str) -> float:
+    def result(self, key: str) -> Outcome:
         self.asked.append(key)
         return self.found.pop(key)
 
+    def close(self) -> None:
+        raise AssertionError("a search does not close its engine")
+
+
+class Lazy(Eager):
+    """Judges a program when its result is asked for."""
+
+    def submit(self, job: Job) -> None:
+        super().submit(job)
+        del self.found[job.key]
+
+    def result(self, key: str) -> Outcome:
+        self.found[key] = outcome(self.fitness(key))
+        return super().result(key)
+
 
 class Late(Eager):
-    """Evaluates all that is waiting, in a random order, when any result is asked for."""
+    """Judges all that is waiting, in a random order, when any result is asked for."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.rng, self.waiting = random.Random(seed), list[str]()
 
-    def submit(self, key: str, program: Program) -> None:
-        super().submit(key, program)
-        self.waiting.append(key)
-        del self.found[key]
+    def submit(self, job: Job) -> None:
+        super().submit(job)
+        self.waiting.append(job.key)
+        del self.found[job.key]
 
-    def result(self, key: str) -> float:
+    def result(self, key: str) -> Outcome:
         self.rng.shuffle(self.waiting)
-        self.found |= {each: self.fitness(each) for each in self.waiting}
+        self.found |= {each: outcome(self.fitness(each)) for each in self.waiting}
         self.waiting.clear()
         return super().result(key)
 
@@ -72,18 +101,32 @@ class Ran:
     events: list[tuple[str, Any]] = field(default_factory=list[tuple[str, Any]])
 
 
+def search(
+    initial: Candidate, engine: Any, functions: Any, on_commit: Any, **options: Any
+) -> Search:
+    options = {"settings": SETTINGS, "knowledge": Knowledge()} | options
+    return Search(initial, engine, space=Space(functions), on_commit=on_commit, **options)
+
+
 def run(
     initial: Candidate,
     functions: Any,
     settings: SearchSettings = SETTINGS,
     engine: Any = None,
-    cache: dict[str, float] | None = None,
+    knowledge: Knowledge | None = None,
+    baseline: tuple[float, ...] = (),
 ) -> Ran:
     commits: list[Commit] = []
-    engine = engine or Eager()
-    search = Search(initial, engine, settings, functions, commits.append, cache if cache is not None
-                    else {})  # fmt: skip
-    return Ran(search.run(), commits)
+    found = search(
+        initial,
+        engine or Eager(),
+        functions,
+        commits.append,
+        settings=settings,
+        knowledge=knowledge or Knowledge(),
+        baseline=baseline,
+    ).run()
+    return Ran(found, commits)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +155,7 @@ def test_commits_are_in_order_and_complete(initial, paper_functions) -> None:
         assert 0 <= commit.live_statements <= commit.statements
     seen: set[str] = set()
     for commit in ran.commits:
-        assert (commit.text is None) == (commit.key in seen), "the text comes with the first"
+        assert (commit.judged is None) == (commit.key in seen), "what is found comes with the first"
         seen.add(commit.key)
 
 
@@ -132,15 +175,15 @@ def test_proposals_are_made_when_exactly_their_lag_is_committed(initial, paper_f
     events: list[tuple[str, Any]] = []
 
     class Watched(Eager):
-        def submit(self, key: str, program: Program) -> None:
-            super().submit(key, program)
-            events.append(("submit", key))
+        def submit(self, job: Job) -> None:
+            super().submit(job)
+            events.append(("submit", job.key))
 
     def committed(commit: Commit) -> None:
         events.append(("commit", commit))
 
     settings = replace(SETTINGS, lag=5)
-    Search(initial, Watched(), settings, paper_functions, committed, {}).run()
+    search(initial, Watched(), paper_functions, committed, settings=settings).run()
     first_with = {}
     for kind, what in events:
         if kind == "commit":
@@ -163,13 +206,13 @@ def test_a_result_changes_no_proposal_within_the_lag(
     class Changed(Eager):
         """From some commit on every result is another."""
 
-        def result(self, key: str) -> float:
+        def result(self, key: str) -> Outcome:
             found = super().result(key)
-            return -found - 1 if len(commits) > change_at + 1 else found
+            return outcome(-found.validation[0] - 1) if len(commits) > change_at + 1 else found
 
     commits: list[Commit] = []
     base = run(initial, paper_functions)
-    Search(initial, Changed(), SETTINGS, paper_functions, commits.append, {}).run()
+    search(initial, Changed(), paper_functions, commits.append).run()
 
     def shape(commit: Commit) -> tuple[Any, ...]:
         return commit.parent, commit.mutation, commit.invalid, commit.key
@@ -193,8 +236,7 @@ def test_each_key_is_submitted_and_asked_for_once(initial, paper_functions) -> N
 
 def test_the_same_for_every_engine(initial, paper_functions) -> None:
     expected = run(initial, paper_functions)
-    serial = SerialEngine(lambda program: fitness_of(structural_hash(program)))
-    for engine in (serial, Late(1), Late(2)):
+    for engine in (Lazy(), Late(1), Late(2)):
         ran = run(initial, paper_functions, engine=engine)
         assert ran.commits == expected.commits
         assert ran.result == expected.result
@@ -244,7 +286,7 @@ def test_the_budget_is_met_exactly(initial, paper_functions, budget: int, lag: i
     assert len(engine.submitted) == budget + 1
     assert [c.number for c in ran.commits] == list(range(INITIAL, ran.result.progress.programs))
     if budget:
-        assert ran.commits[-1].text is not None, "the last proposal is the last evaluated"
+        assert ran.commits[-1].judged is not None, "the last proposal is the last evaluated"
 
 
 def test_the_proposals_may_run_out_before_the_budget(initial, paper_functions) -> None:
@@ -253,14 +295,54 @@ def test_the_proposals_may_run_out_before_the_budget(initial, paper_functions) -
 
 
 def test_what_other_searches_found_is_not_evaluated_again(initial, paper_functions) -> None:
-    cache: dict[str, float] = {}
-    base = run(initial, paper_functions, cache=cache)
-    assert cache == {commit.key: commit.fitness for commit in base.commits}
+    knowledge = Knowledge()
+    base = run(initial, paper_functions, knowledge=knowledge)
+    assert knowledge.fitness == {commit.key: commit.fitness for commit in base.commits}
     engine = Eager()
-    again = run(initial, paper_functions, engine=engine, cache=cache)
+    again = run(initial, paper_functions, engine=engine, knowledge=knowledge)
     assert engine.submitted == []
     assert again.result.progress.evaluations == 0
+    assert all(commit.judged is None for commit in again.commits)
     assert [(c.key, c.fitness) for c in again.commits] == [(c.key, c.fitness) for c in base.commits]
+
+
+@pytest.mark.parametrize("evaluations", [None, 40])
+@pytest.mark.parametrize("committed", [0, 1, 30, 151])
+def test_what_was_judged_before_a_kill_is_counted_but_not_judged_again(
+    initial, paper_functions, committed: int, evaluations: int | None
+) -> None:
+    settings = replace(SETTINGS, evaluations=evaluations)
+    whole = run(initial, paper_functions, settings)
+    knowledge = Knowledge({c.key: c.fitness for c in whole.commits[:committed]})
+    known = set(knowledge.fitness)
+    engine = Eager()
+    resumed = run(initial, paper_functions, settings, engine, knowledge)
+    assert resumed.result == whole.result
+    assert not known & set(engine.submitted)
+    for before, after in zip(whole.commits, resumed.commits, strict=True):
+        assert after == (replace(before, judged=None) if before.key in known else before)
+
+
+def test_what_an_earlier_run_judged_is_no_evaluation(initial, paper_functions) -> None:
+    whole = run(initial, paper_functions)
+    keys = list(dict.fromkeys(commit.key for commit in whole.commits))
+    earlier = {key: outcome(fitness_of(key)) for key in keys[::2]}
+    engine = Eager()
+    ran = run(initial, paper_functions, engine=engine, knowledge=Knowledge(lookup=earlier.get))
+    assert engine.submitted == keys[1::2]
+    assert ran.result.progress.evaluations == len(engine.submitted)
+    assert [(c.key, c.fitness) for c in ran.commits] == [(c.key, c.fitness) for c in whole.commits]
+    judged = {c.key: c.judged for c in ran.commits if c.judged is not None}
+    assert set(judged) == set(keys)
+    for key, found in judged.items():
+        assert found.borrowed == (key in earlier)
+        assert found.outcome == outcome(fitness_of(key))
+    # After a kill too.
+    resumed = Knowledge(
+        {key: fitness_of(key) for key in keys}, borrowed=set(earlier), lookup=earlier.get
+    )
+    again = run(initial, paper_functions, engine=Eager(), knowledge=resumed)
+    assert again.result == ran.result
 
 
 def test_the_initial_program_known_already_is_no_part_of_the_budget(
@@ -268,9 +350,49 @@ def test_the_initial_program_known_already_is_no_part_of_the_budget(
 ) -> None:
     settings = replace(SETTINGS, programs=10_000, evaluations=10)
     engine = Eager()
-    ran = run(initial, paper_functions, settings, engine, {initial.key: -1.0})
+    knowledge = Knowledge({initial.key: -1.0}, seen={initial.key})
+    ran = run(initial, paper_functions, settings, engine, knowledge)
     assert len(engine.submitted) == 10
     assert ran.result.progress.evaluations == 10
+
+
+def test_what_a_job_says(initial, paper_functions) -> None:
+    """Floors are those of the population from which the program was made."""
+    settings = replace(
+        SETTINGS, rungs=((0,), (1, 2), (3,)), hurdles=(0.5, 0.9), lag=7, population=9
+    )
+    engine = Eager()
+    ran = run(initial, paper_functions, settings, engine, baseline=(-1.0, -2.0, -3.0, -4.0))
+    first = {}
+    for commit in ran.commits:
+        first.setdefault(commit.key, commit)
+    alone, *others = engine.jobs
+    assert (alone.key, alone.floors) == (initial.key, ()), "there is no population yet"
+    genome = initial.genome
+    for job in others:
+        assert job.rungs == settings.rungs
+        assert job.baseline == (-1.0, -2.0, -3.0, -4.0)
+        population = Population(Member(INITIAL, genome, ran.commits[0].fitness), 9)
+        for commit in ran.commits[1:]:
+            if commit.number <= first[job.key].number - settings.lag:
+                population.add(Member(commit.number, genome, commit.fitness))
+        assert job.floors == (population.quantile(0.5), population.quantile(0.9))
+
+
+def test_the_fitness_is_an_estimate_for_all_seeds(initial, paper_functions) -> None:
+    """A program that got no further than the first rung is compared with the baseline there."""
+    ran = run(initial, paper_functions, baseline=(-1.0, -2.0))
+    for commit in ran.commits:
+        assert commit.fitness == -1.5 + (fitness_of(commit.key) - -1.0)
+
+
+def test_programs_are_committed_with_their_dead_statements(initial, paper_functions) -> None:
+    ran = run(initial, paper_functions)
+    texts = {c.key: c.judged.text for c in ran.commits if c.judged is not None}
+    assert texts[initial.key] == print_program(initial.program)
+    for commit in ran.commits:
+        if commit.judged is not None:
+            assert texts[commit.key].count(" = ") >= commit.live_statements
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 1000])
@@ -311,14 +433,14 @@ def test_tune_changes_only_constants(initial, paper_functions) -> None:
 
 def test_an_exception_of_the_engine_passes_through(initial, paper_functions) -> None:
     class Broken(Eager):
-        def result(self, key: str) -> float:
+        def result(self, key: str) -> Outcome:
             if len(self.asked) == 5:
                 raise KeyboardInterrupt
             return super().result(key)
 
     commits: list[Commit] = []
     with pytest.raises(KeyboardInterrupt):
-        Search(initial, Broken(), SETTINGS, paper_functions, commits.append, {}).run()
+        search(initial, Broken(), paper_functions, commits.append).run()
     whole = run(initial, paper_functions).commits
     assert commits == whole[: len(commits)]
     assert len({commit.key for commit in commits}) == 5

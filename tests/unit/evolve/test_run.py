@@ -1,118 +1,137 @@
-"""A whole run over a fitness that costs nothing: seeds, baseline, what is evaluated, the folder."""
+"""A whole run over a fitness that costs nothing: seeds, baselines, what is judged, the folder."""
 
-import hashlib
 import math
 import sqlite3
-import tomllib
-from dataclasses import asdict, replace
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.search import CONFIG, FakeEngine, score, tables
 
 from optdsl.diagnostics import Source
-from optdsl.evolve import run as run_module
+from optdsl.evolve import best as best_module
+from optdsl.evolve.best import Summary
+from optdsl.evolve.config import to_toml
+from optdsl.evolve.judge import Job, Outcome
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS
-from optdsl.evolve.run import SEARCH_SEEDS, Run, RunConfig, Summary, to_toml
-from optdsl.evolve.store import Ancestor
+from optdsl.evolve.run import Run, Stage, create_folder
+from optdsl.evolve.store import Ancestor, StoreError
 from optdsl.frontend import load
 from optdsl.ir import Program, Role, print_program
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import remove_dead_state
-from optdsl.tasks.evaluation import Scores, UnsupportedProgram
+from optdsl.tasks.scores import FAILED
 
-PROGRAM = """
-def train(w, g, m, dead, lr, β=0.9):
-    m = interp(g, m, β)
-    dead = dead + 1
-    update = sqrt(abs(m)) * lr
-    update = update + 0.1 * w
-    return update, m, dead
-"""
-
-CONFIG = RunConfig("1.2.3", "a task", 0.25, 120, 20, 2, 4, "evolution", "paper", False, PROGRAM)
+SEARCH_SEEDS = tuple(range(CONFIG.seeds[-1]))
 
 
-def score(program: Program, seed: int) -> float:
-    """Another number for every program and seed."""
-    digest = hashlib.sha256(f"{seed} {structural_hash(program)}".encode()).digest()
-    return -int.from_bytes(digest[:4], "little") / 2**32
+def run(
+    folder: Path,
+    engine: FakeEngine | None = None,
+    on_commit: Any = lambda stage: None,
+    **changes: Any,
+) -> Summary:
+    """A run in a new folder, or in one where it was stopped."""
+    config = replace(CONFIG, **changes)
+    if not folder.exists():
+        create_folder(folder, config)
+    return Run(config, folder, lambda: engine or FakeEngine(), on_commit).run()
 
 
-class Fake:
-    """Stands for `BytecodeEvaluator`, and remembers."""
-
-    made: list["Fake"]
-
-    def __init__(self, task: object, seeds: tuple[int, ...]) -> None:
-        self.task, self.seeds = task, seeds
-        self.programs: list[Program] = []
-        self.rates: set[float] = set()
-        Fake.made.append(self)
-
-    def evaluate(self, program: Program, learning_rate: float) -> Scores:
-        self.programs.append(program)
-        self.rates.add(learning_rate)
-        validation = tuple(score(program, seed) for seed in self.seeds)
-        return Scores(validation, tuple(-1 + value for value in validation))
+def of_seeds(engine: FakeEngine, seeds: tuple[int, ...]) -> dict[str, Program]:
+    """The programs that were to be judged on such seeds."""
+    found = [job for job in engine.jobs if tuple(chain(*job.rungs)) == seeds]
+    return {structural_hash(job.program): job.program for job in found}
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
-    Fake.made = []
-    monkeypatch.setattr(run_module, "BytecodeEvaluator", Fake)
-    return Fake
-
-
-TASK: Any = object()
-
-
-def program() -> Program:
-    return load(Source("<test>", PROGRAM))
-
-
-def run(folder: Path, **changes: Any) -> Summary:
-    return Run(TASK, program(), replace(CONFIG, **changes), folder).run(lambda *_: None)
+def searched(engine: FakeEngine) -> list[Job]:
+    """Jobs of the searches."""
+    return [job for job in engine.jobs if not job.key.startswith("rescore")]
 
 
 def test_each_purpose_has_its_seeds(tmp_path: Path) -> None:
-    summary = run(tmp_path / "run")
-    by_seeds: dict[tuple[int, ...], set[str]] = {}
-    for one in Fake.made:
-        assert one.task is TASK
-        assert one.rates <= {0.25}
-        by_seeds.setdefault(one.seeds, set()).update(map(structural_hash, one.programs))
-    assert set(by_seeds) == {SEARCH_SEEDS, CHOICE_SEEDS, REPORT_SEEDS}
-    assert len(by_seeds[SEARCH_SEEDS]) > 50
-    assert len(by_seeds[CHOICE_SEEDS]) <= 20, "ten leaders of each search"
-    assert len(by_seeds[REPORT_SEEDS]) <= 3, "the initial program, the tuned one, the best"
-    best = [score(summary.best_program, seed) for seed in REPORT_SEEDS]
+    engine = FakeEngine()
+    summary = run(tmp_path / "run", engine)
+    assert {tuple(chain(*job.rungs)) for job in engine.jobs} == {
+        SEARCH_SEEDS,
+        CHOICE_SEEDS,
+        REPORT_SEEDS,
+    }
+    assert len(of_seeds(engine, SEARCH_SEEDS)) > 50
+    assert len(of_seeds(engine, CHOICE_SEEDS)) <= 20, "ten leaders of each search"
+    assert len(of_seeds(engine, REPORT_SEEDS)) <= 3, "the initial program, the tuned one, the best"
+    best = [score(summary.best_program, seed)[0] for seed in REPORT_SEEDS]
     assert summary.best.fitness == pytest.approx(math.fsum(best) / len(best))
+    assert engine.closed
+    assert not engine.waiting
 
 
 def test_the_best_is_chosen_on_its_own_seeds(tmp_path: Path) -> None:
-    summary = run(tmp_path / "run")
-    judged: dict[str, float] = {}
-    for one in Fake.made:
-        if one.seeds == CHOICE_SEEDS:
-            judged |= {structural_hash(p): sum(score(p, s) for s in CHOICE_SEEDS)
-                       for p in one.programs}  # fmt: skip
+    engine = FakeEngine()
+    summary = run(tmp_path / "run", engine)
+    judged = {
+        key: math.fsum(score(program, seed)[0] for seed in CHOICE_SEEDS)
+        for key, program in of_seeds(engine, CHOICE_SEEDS).items()
+    }
     chosen = structural_hash(summary.best_program)
     tuned = structural_hash(summary.tuned_program)
     assert max(judged.values()) == max(judged[chosen], judged[tuned])
 
 
-def test_the_baseline_is_tuned_with_as_many_evaluations(tmp_path: Path) -> None:
-    run(tmp_path / "run")
+def test_programs_are_compared_with_the_initial_one_seed_by_seed(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    summary = run(tmp_path / "run", engine)
+    first, *_ = engine.jobs
+    assert first.rungs == (SEARCH_SEEDS,), "the initial program has no hurdles"
+    baseline = tuple(score(first.program, seed)[0] for seed in SEARCH_SEEDS)
+    assert FAILED not in baseline
+    for job in searched(engine):
+        assert job.baseline == baseline
+        assert job.rungs == ((0,), (1, 2))
+    initial, *rest = searched(engine)
+    assert initial.floors == ()
+    assert all(len(job.floors) == 1 for job in rest)
+    assert summary.initial.fitness == pytest.approx(
+        math.fsum(score(first.program, seed)[0] for seed in REPORT_SEEDS) / len(REPORT_SEEDS)
+    )
+
+
+def texts(folder: Path) -> dict[str, set[str]]:
+    """Each stage's programs."""
     found: dict[str, set[str]] = {}
-    db = sqlite3.connect(tmp_path / "run" / "run.sqlite")
-    for stage, text in db.execute("SELECT stage, text FROM proposals JOIN programs USING (key)"):
-        found.setdefault(stage, set()).add(text)
-    db.close()
-    assert len(found["evolution"]) == len(found["tune"]) > 50
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db:
+        query = "SELECT stage, text FROM proposals JOIN programs USING (key)"
+        for stage, text in db.execute(query):
+            found.setdefault(stage, set()).add(text)
+    return found
+
+
+@pytest.mark.parametrize("compute", [1, 2])
+def test_the_baselines_have_as_many_evaluations(tmp_path: Path, compute: int) -> None:
+    run(tmp_path / "run", baselines=("tune", "random"), baseline_compute=compute)
+    found = texts(tmp_path / "run")
+    assert set(found) == {"evolution-1", "tune", "random"}
+    evaluations = len(found["evolution-1"]) - 1
+    assert evaluations > 30
+    # Each has the initial program beside those that it evaluated.
+    for baseline in ("tune", "random"):
+        known = found["evolution-1"] | (found["tune"] if baseline == "random" else set())
+        assert len(found[baseline] - known) == compute * evaluations
     programs = [load(Source("<row>", text)) for text in found["tune"]]
     assert len({tuple(op.op.name for op in one.operations) for one in programs}) == 1
     assert len({one.constants for one in programs}) == len(programs)
+
+
+def test_the_random_baseline_is_reported(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", baselines=("tune", "random"))
+    assert list(summary.baselines) == ["tune", "random"]
+    printed = summary.to_json()["baselines"]
+    assert isinstance(printed, dict)
+    assert printed["random"]["fitness"] == summary.baselines["random"].fitness
+    assert summary.baselines["random"] != summary.tuned
 
 
 class TooMany(Exception):
@@ -128,65 +147,136 @@ def test_where_nothing_can_be_tuned_the_baseline_is_the_initial_program(
     tmp_path: Path, body: str
 ) -> None:
     """At once, and not after a million proposals none of which is new."""
-    start = load(Source("<test>", f"def train(w, g, lr):\n    {body}\n"))
     tuned = 0
 
-    def counting(stage: str, counts: object) -> None:
+    def counting(stage: Stage) -> None:
         nonlocal tuned
-        tuned += stage == "tune"
+        tuned += stage.name == "tune"
         if tuned > 5_000:
             raise TooMany
 
-    summary = Run(TASK, start, CONFIG, tmp_path / "run").run(counting)
+    program = f"def train(w, g, lr):\n    {body}\n"
+    summary = run(tmp_path / "run", on_commit=counting, program=program)
     assert summary.tuned == summary.initial
 
 
 def test_what_is_executed_is_live_and_of_bound_hyperparameters(tmp_path: Path) -> None:
-    run(tmp_path / "run")
-    for one in Fake.made:
-        for executed in one.programs:
-            assert executed == remove_dead_state(executed)
-            assert not executed.with_role(Role.HYPERPARAMETER)
+    engine = FakeEngine()
+    run(tmp_path / "run", engine)
+    for job in engine.jobs:
+        assert job.program == remove_dead_state(job.program)
+        assert not job.program.with_role(Role.HYPERPARAMETER)
 
 
 def test_protected_programs_are_executed_protected(tmp_path: Path) -> None:
-    run(tmp_path / "plain")
-    before = len(Fake.made)
-    run(tmp_path / "protected", protected=True)
-    plain, protected = Fake.made[0].programs[0], Fake.made[before].programs[0]
-    assert print_program(plain).count("abs(") == 1
-    assert print_program(protected).count("abs(") == 2
+    plain, protected = FakeEngine(), FakeEngine()
+    run(tmp_path / "plain", plain)
+    run(tmp_path / "protected", protected, protected=True)
+    assert print_program(plain.jobs[0].program).count("abs(") == 1
+    assert print_program(protected.jobs[0].program).count("abs(") == 2
+
+
+def found_by(folder: Path, **changes: Any) -> dict[str, Any]:
+    entries = run(folder, **changes).to_json()
+    del entries["seconds"]
+    best = entries.pop("best")
+    assert isinstance(best, dict)
+    assert best.pop("file") == str(folder / "best.opt")
+    return entries | best
 
 
 def test_the_same_run_again(tmp_path: Path) -> None:
-    def found(folder: Path, **changes: Any) -> dict[str, Any]:
-        entries = run(folder, **changes).to_json()
-        del entries["seconds"]
-        best = entries.pop("best")
-        assert isinstance(best, dict)
-        assert best.pop("file") == str(folder / "best.opt")
-        return entries | best
-
-    one, two = found(tmp_path / "one"), found(tmp_path / "two")
+    one, two = found_by(tmp_path / "one"), found_by(tmp_path / "two")
     assert one == two
-    assert found(tmp_path / "other", seed=5) != one
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    assert found_by(tmp_path / "other", seed=5) != one
     assert (tmp_path / "one/best.opt").read_bytes() == (tmp_path / "two/best.opt").read_bytes()
 
 
-def test_the_configuration_is_toml(tmp_path: Path) -> None:
-    awkward = 'a "quoted"\n\ttext \\ with β and \u2028 and 😀'
-    folder = tmp_path / "run"
-    config = replace(CONFIG, task=awkward, learning_rate=1e-05, program=PROGRAM)
-    Run(TASK, program(), config, folder)
-    loaded = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-    assert RunConfig(**loaded) == config
+def test_restarts(tmp_path: Path) -> None:
+    """Three searches from the initial program, which differ, and one from the best of them."""
+    summary = run(tmp_path / "run", restarts=3, programs=202)
+    found = tables(tmp_path / "run")
+    names = ["evolution-1", "evolution-2", "evolution-3", "evolution-best", "tune"]
+    stages = sorted(found["stages"], key=lambda row: row[1])
+    assert [row[0] for row in stages] == names
+    proposals = {name: [row for row in found["proposals"] if row[0] == name] for name in names}
+    assert [len(proposals[name]) - 1 for name in names[:4]] == [51, 51, 50, 50]
+    assert summary.progress.programs == 202
+    first = [rows[0] for rows in proposals.values()]
+    assert [row[1] for row in first] == [-1] * 5
+    initial = first[0][7]
+    assert [row[7] == initial for row in first] == [True, True, True, False, True]
+    keys = [[row[7] for row in proposals[name]] for name in names[:3]]
+    assert keys[0] != keys[1] != keys[2] != keys[0]
+    assert first[3][7] in set(chain(*keys))
+    new = [len({row[7] for row in rows}) for rows in proposals.values()]
+    assert new[4] - 1 == summary.progress.evaluations
 
 
-@pytest.mark.parametrize("value", [0.1, 1e-05, 1e16, 1e300, 5e-324, 1.0, True, False, 7, "", "'"])
-def test_values_in_toml(value: object) -> None:
-    found = tomllib.loads(to_toml({"key": value, "other": 1}))
-    assert found == {"key": value, "other": 1}
-    assert type(found["key"]) is type(value)
+@pytest.mark.parametrize("programs", [1, 2, 3])
+def test_fewer_programs_than_searches(tmp_path: Path, programs: int) -> None:
+    summary = run(tmp_path / "run", restarts=3, programs=programs)
+    assert summary.progress.programs == programs
+
+
+class Stops(FakeEngine):
+    """Is interrupted when so many outcomes were given."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def result(self, key: str) -> Outcome:
+        self.after -= 1
+        if self.after < 0:
+            raise KeyboardInterrupt
+        return super().result(key)
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, restarts: int) -> None:
+    """Anywhere, again and again, and nothing that was committed is judged a second time."""
+    whole = FakeEngine()
+    expected = run(tmp_path / "whole", whole, restarts=restarts).to_json()
+    folder, judged = tmp_path / "run", list[str]()
+    for after in (0, 1, 2, 17, 40, 3, 61, 0, 20, 1_000):
+        engine = Stops(after)
+        try:
+            found = run(folder, engine, restarts=restarts).to_json()
+        except KeyboardInterrupt:
+            assert engine.closed
+            assert sorted(p.name for p in folder.iterdir()) == [
+                "config.toml",
+                "run.lock",
+                "run.sqlite",
+            ]
+        judged += [job.key for job in engine.jobs if job.key not in engine.waiting]
+    assert sorted(judged) == sorted(job.key for job in whole.jobs)
+    assert tables(folder) == tables(tmp_path / "whole")
+    for entries in (expected, found):
+        del entries["seconds"]
+        entries["best"].pop("file")  # type: ignore[attr-defined]
+    assert found == expected
+    assert (folder / "best.opt").read_text() == (tmp_path / "whole" / "best.opt").read_text()
+
+
+def test_a_finished_run_judges_nothing_again(tmp_path: Path) -> None:
+    first = run(tmp_path / "run")
+    engine = FakeEngine()
+    again = run(tmp_path / "run", engine)
+    assert engine.jobs == []
+    assert again.best == first.best
+    assert again.progress == first.progress
+    assert again.seconds >= first.seconds
+
+
+def test_a_run_of_another_configuration_is_not_continued(tmp_path: Path) -> None:
+    run(tmp_path / "run")
+    engine = FakeEngine()
+    with pytest.raises(StoreError, match=r"config\.toml was changed"):
+        run(tmp_path / "run", engine, seed=5)
+    assert engine.jobs == []
 
 
 def test_the_folder(tmp_path: Path) -> None:
@@ -194,14 +284,15 @@ def test_the_folder(tmp_path: Path) -> None:
     held.mkdir()
     (held / "x").touch()
     with pytest.raises(FileExistsError, match="not empty"):
-        Run(TASK, program(), CONFIG, held)
+        create_folder(held, CONFIG)
     assert [path.name for path in held.iterdir()] == ["x"]
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
-        Run(TASK, program(), CONFIG, tmp_path / "file")
+        create_folder(tmp_path / "file", CONFIG)
     folder = tmp_path / "a" / "b"
-    Run(TASK, program(), CONFIG, folder)
+    create_folder(folder, CONFIG)
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
+    assert (folder / "config.toml").read_text(encoding="utf-8") == to_toml(CONFIG)
 
 
 def test_best_opt_tells_where_it_comes_from(tmp_path: Path) -> None:
@@ -223,7 +314,7 @@ def test_best_opt_tells_where_it_comes_from(tmp_path: Path) -> None:
 def test_gains_are_ancestors_better_than_all_before() -> None:
     fitnesses = (-5.0, -6.0, -4.0, -4.0, -math.inf, -3.0)
     lineage = [Ancestor(i - 1, "m", f, "k") for i, f in enumerate(fitnesses)]
-    assert [a.number for a in run_module._gains(lineage[::-1])] == [-1, 1, 4]
+    assert [a.number for a in best_module._gains(lineage[::-1])] == [-1, 1, 4]
 
 
 def test_a_run_by_tuning_alone_is_its_own_baseline(tmp_path: Path) -> None:
@@ -233,85 +324,64 @@ def test_a_run_by_tuning_alone_is_its_own_baseline(tmp_path: Path) -> None:
 
 
 def test_commits_are_reported(tmp_path: Path) -> None:
-    seen: list[tuple[str, int]] = []
-    folder = tmp_path / "run"
-    summary = Run(TASK, program(), CONFIG, folder).run(
-        lambda stage, counts: seen.append((stage, counts().programs))
+    seen: list[tuple[Stage, int]] = []
+    summary = run(
+        tmp_path / "run", on_commit=lambda stage: seen.append((stage, stage.counts().programs))
     )
-    assert [stage for stage, _ in seen].count("evolution") == 121
-    assert {stage for stage, _ in seen} == {"evolution", "tune"}
-    evolution = [programs for stage, programs in seen if stage == "evolution"]
-    assert evolution[-1] == summary.progress.programs == 120
+    names = [stage.name for stage, _ in seen]
+    assert names.count("evolution-1") == 121
+    assert set(names) == {"evolution-1", "tune"}
+    evolution = [(stage, programs) for stage, programs in seen if stage.name == "evolution-1"]
+    assert {(stage.programs, stage.evaluations) for stage, _ in evolution} == {(120, None)}
+    assert evolution[-1][1] == summary.progress.programs == 120
+    tuned = {(s.programs, s.evaluations) for s, _ in seen if s.name == "tune"}
+    assert tuned == {(None, summary.progress.evaluations)}
 
 
-def test_what_the_machine_can_not_run_is_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(self: Fake, program: Program, learning_rate: float) -> Scores:
-        raise UnsupportedProgram("no")
-
-    compiled: list[float] = []
-
-    def jitted(task: object, program: Program, seeds: tuple[int, ...], rate: float) -> Scores:
-        compiled.append(rate)
-        return Fake(task, seeds).real(program, rate)  # type: ignore[attr-defined]
-
-    expected = run(tmp_path / "one").to_json()
-    monkeypatch.setattr(Fake, "real", Fake.evaluate, raising=False)
-    monkeypatch.setattr(Fake, "evaluate", refuse)
-    monkeypatch.setattr(run_module, "evaluate_jitted", jitted)
-    found = run(tmp_path / "two").to_json()
-    assert set(compiled) == {0.25}
-    assert found["initial_fitness"] == expected["initial_fitness"]
-    assert found["evaluations"] == expected["evaluations"]
-
-
-def test_a_task_that_the_machine_can_not_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unsupported(*_: object) -> None:
-        raise UnsupportedProgram("the task's weights are not all float32")
-
-    monkeypatch.setattr(run_module, "BytecodeEvaluator", unsupported)
-    monkeypatch.setattr(
-        run_module,
-        "evaluate_jitted",
-        lambda task, program, seeds, rate: Scores((-1.0,) * len(seeds), (-1.0,) * len(seeds)),
-    )
-    assert run(tmp_path / "run").best.fitness == -1.0
-
-
-def test_where_everything_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed = Scores((-math.inf,) * 3, (-math.inf,) * 3)
-    monkeypatch.setattr(Fake, "evaluate", lambda *_: failed)
-    summary = run(tmp_path / "run")
+def test_where_everything_fails(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", FakeEngine(lambda program, seed: (FAILED, FAILED)))
     assert summary.best.fitness == summary.tuned.fitness == -math.inf
     text = summary.best_file.read_text()
     assert load(Source("best.opt", text)).operations == summary.best_program.operations
 
 
-def test_no_partial_file_is_left_by_an_interrupt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    evaluate = Fake.evaluate
+def test_a_program_that_crashes_its_worker_is_a_failed_one(tmp_path: Path) -> None:
+    class Crashing(FakeEngine):
+        def result(self, key: str) -> Outcome:
+            found = super().result(key)
+            crashes = not key.startswith("rescore") and key[0] in "0123"
+            return Outcome(failure="crashed") if crashes else found
 
-    def stops(self: Fake, program: Program, rate: float) -> Scores:
-        if self.seeds == REPORT_SEEDS:
-            raise KeyboardInterrupt
-        return evaluate(self, program, rate)
+    run(tmp_path / "run", Crashing())
+    rows = tables(tmp_path / "run")["programs"]
+    crashed = [row for row in rows if row[4]]
+    assert crashed
+    assert len(crashed) < len(rows)
+    for key, _, fitness, scores, failure, _ in crashed:
+        assert (key[0] in "0123", fitness, scores, failure) == (True, FAILED, "[]", "crashed")
 
-    monkeypatch.setattr(Fake, "evaluate", stops)
+
+def test_no_partial_file_is_left_by_an_interrupt(tmp_path: Path) -> None:
+    class StopsAtTheReport(FakeEngine):
+        def result(self, key: str) -> Outcome:
+            if self.waiting[key].rungs == (REPORT_SEEDS,):
+                raise KeyboardInterrupt
+            return super().result(key)
+
+    engine = StopsAtTheReport()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run")
+        run(tmp_path / "run", engine)
+    assert engine.closed
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["config.toml", "run.sqlite"]
+    assert names == ["config.toml", "run.lock", "run.sqlite"]
 
 
-def test_evaluators_are_not_made_twice_for_the_same_seeds(tmp_path: Path) -> None:
-    """Each one compiles its loop anew, which takes longer than a small search."""
-    run(tmp_path / "run")
-    assert len(Fake.made) == len({one.seeds for one in Fake.made})
+def test_the_folder_is_refused_before_the_workers_start(tmp_path: Path) -> None:
+    def start() -> FakeEngine:
+        raise AssertionError("workers start")
 
-
-def test_the_config_holds_all_that_run_takes() -> None:
-    assert RunConfig(**asdict(CONFIG)) == CONFIG
+    folder = tmp_path / "run"
+    create_folder(folder, CONFIG)
+    (folder / "run.sqlite").write_bytes(b"precious")
+    with pytest.raises(StoreError, match="damaged"):
+        Run(CONFIG, folder, start, lambda stage: None).run()

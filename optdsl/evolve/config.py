@@ -1,0 +1,142 @@
+"""What a run is a function of: `RunConfig`, its text in `config.toml`, and the recipes."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from optdsl.evolve.store import StoreError
+
+CONFIG_FILE = "config.toml"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults of a search that belong together."""
+
+    population: int
+    tournament: int
+    mutations: tuple[str, ...]
+    """What evolution draws from, see `SearchSettings`."""
+    seeds: tuple[int, ...]
+    """How many seeds a program is trained on: at first, and in all after each hurdle."""
+    hurdles: tuple[float, ...]
+    """For each further number of seeds, the share of the population that a program must beat."""
+
+
+PAPER = ("insert", "delete", "modify")
+"""The mutations of section 2.1 of the paper."""
+
+RECIPES: dict[str, Recipe] = {
+    "default": Recipe(
+        population=200,
+        tournament=3,
+        mutations=(*PAPER, "tune", "tune", "tune"),
+        seeds=(1, 3, 16),
+        hurdles=(0.5, 0.95),
+    ),
+    "paper": Recipe(population=1000, tournament=2, mutations=PAPER, seeds=(1,), hurdles=()),
+}
+"""By name; docs/search.md says what was measured. `paper` is section 2.2 of the paper, plain."""
+
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that is needed to repeat a run, and nothing that its results don't depend on."""
+
+    version: str
+    task: str
+    """A built-in task's name or a task file's path."""
+    task_digest: str
+    learning_rate: float
+    """The peak of the task's schedule."""
+    evaluator: str
+    """A key of `judge.EVALUATORS`."""
+    strategy: str
+    baselines: tuple[str, ...]
+    """Strategies to run beside it."""
+    baseline_compute: Positive
+    """How many times the search's evaluations each of them gets."""
+    programs: Positive
+    """Proposals of all searches but the baselines'."""
+    restarts: Positive
+    """Searches from the initial program; if several, one from the best found follows."""
+    population: Positive
+    tournament: Positive
+    mutations: tuple[str, ...]
+    """See `Recipe`."""
+    seed: int
+    seeds: tuple[int, ...]
+    """See `Recipe`."""
+    hurdles: tuple[float, ...]
+    lag: Positive
+    """Proposals under way; see `driver.py`."""
+    cache_level: str
+    """A key of `proposals.KEYS`."""
+    functions: str
+    protected: bool
+    program: str
+    """The initial program's text."""
+
+    @property
+    def rungs(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds of each rung."""
+        return tuple(
+            tuple(range(begin, end))
+            for begin, end in zip((0, *self.seeds[:-1]), self.seeds, strict=True)
+        )
+
+    def __post_init__(self) -> None:
+        """Refuses numbers of seeds and hurdles that make no sense."""
+        if list(self.seeds) != sorted({*self.seeds}) or not self.seeds or self.seeds[0] < 1:
+            raise ValueError(f"numbers of seeds must rise from at least 1, not {self.seeds}")
+        if self.seeds[-1] > MAX_SEEDS:
+            raise ValueError(f"a search has at most {MAX_SEEDS} seeds, not {self.seeds[-1]}")
+        if len(self.hurdles) != len(self.seeds) - 1:
+            raise ValueError(
+                "there is a hurdle before each number of seeds but the first:"
+                f" {len(self.seeds) - 1}, not {len(self.hurdles)}"
+            )
+        if not all(0 <= hurdle < 1 for hurdle in self.hurdles):
+            raise ValueError(f"hurdles are shares of the population, below 1, not {self.hurdles}")
+
+
+MAX_SEEDS = 1000
+"""The seeds from here on choose and report, see `rescore.py`."""
+
+
+def to_toml(config: RunConfig) -> str:
+    """A flat table; JSON's strings, numbers, booleans and lists are TOML's too, but for DEL."""
+    rows = [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in asdict(config).items()
+    ]
+    return "\n".join(rows).replace("\x7f", "\\u007f") + "\n"
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        StoreError: if there is none, or it is not one; names the field.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        known = RunConfig.__dataclass_fields__
+        if unknown := sorted(set(values) - set(known)):
+            raise StoreError(f"{path} has an unknown field `{unknown[0]}`")
+        return msgspec.convert(values, RunConfig)
+    except FileNotFoundError:
+        raise StoreError(f"{folder} is no run folder: it has no {CONFIG_FILE}") from None
+    except OSError as error:
+        raise StoreError(f"can't read {path}: {error.strerror or error}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, ValueError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path} is no configuration of a run: {error}") from None
