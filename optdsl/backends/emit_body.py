@@ -103,12 +103,15 @@ class _Emitter:
             weight = names.of(program.with_role(Role.WEIGHT)[0])
             head.append(f"{weight} = structure.flatten_up_to(params)")
             dtypes += f", *{weight}"
+        inputs: list[str] = []
         for state in program.states:
             source = f"state.{names.of(state)}"
-            is_scalar = self.kinds[state] == Kind.SCALAR
-            source = source if is_scalar else f"structure.flatten_up_to({source})"
-            head.append(f"{names.of(state)} = {source}")
-        inputs: list[str] = []
+            if self.kinds[state] != Kind.SCALAR:
+                head.append(f"{names.of(state)} = structure.flatten_up_to({source})")
+            elif program.inputs[state].dtype is None:
+                head.append(f"{names.of(state)} = {source}")
+            else:  # calculated with in the dtype of all scalars, whatever it is stored in
+                inputs.append(f"{names.of(state)} = {source}.astype(scalar)")
         if self._reads(Role.LEARNING_RATE):
             name = names.of(program.with_role(Role.LEARNING_RATE)[0])
             choice = "learning_rate(state.count) if callable(learning_rate) else learning_rate"
@@ -130,7 +133,7 @@ class _Emitter:
             entry, name = program.inputs[state], names.of(state)
             new = names.fresh(f"new_{name}")
             if entry.kind == Kind.SCALAR:
-                lines.append(f"{new} = cast({self._text(output)}, {name})")
+                lines.append(f"{new} = cast({self._text(output)}, state.{name})")
                 fields.append(Field(name, entry.kind, entry.dtype, new))
             else:
                 lines.append(f"{new} = {self._cast_list(output, name)}")

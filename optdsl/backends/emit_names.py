@@ -134,7 +134,5 @@ class Names:
 
 def identifier(name: str) -> str:
     """A program's name as a Python identifier without leading underscores."""
-    name = name.lstrip("_") or "v"
-    if not name.isidentifier():
-        raise ValueError(f"internal error: {name!r} is not an identifier")
-    return name
+    bare = name.lstrip("_")
+    return bare if bare.isidentifier() else f"v_{bare}" if bare else "v"

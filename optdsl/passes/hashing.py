@@ -23,7 +23,7 @@ from optdsl.passes.live import live_values
 
 DIGEST_BYTES = 16
 
-REMEMBERED = 1 << 18
+REMEMBERED = 1 << 16
 """How many expressions a numbering remembers."""
 
 VERSION = "1"

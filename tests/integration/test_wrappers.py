@@ -1,4 +1,4 @@
-"""Schedules and all that optax can be wrapped around an optimizer: as with optax's own optimizer."""
+"""Schedules and all that optax can wrap around an optimizer: as with optax's own."""
 
 from collections.abc import Callable
 from functools import partial
@@ -68,7 +68,9 @@ def labels_by_function(make: Make) -> optax.GradientTransformation:
 
 
 def several_together(make: Make) -> optax.GradientTransformation:
-    inner = optax.partition({"decayed": make(0.01), "plain": make(0.02), "frozen": make(0.0)}, LABELS)
+    inner = optax.partition(
+        {"decayed": make(0.01), "plain": make(0.02), "frozen": make(0.0)}, LABELS
+    )
     inner = optax.chain(optax.clip_by_global_norm(1.0), inner)
     return optax.apply_if_finite(optax.MultiSteps(inner, 2).gradient_transformation(), 3)
 
@@ -83,7 +85,9 @@ WRAPPERS: dict[str, Callable[[Make], Any]] = {
     "chain, decayed": lambda make: optax.chain(optax.add_decayed_weights(0.1), make(0.02)),
     "chain, decayed after": lambda make: optax.chain(make(0.02), optax.add_decayed_weights(-0.01)),
     "chain, clipped by number": lambda make: optax.chain(optax.clip(0.2), make(0.02)),
-    "chain, clipped adaptively": lambda make: optax.chain(optax.adaptive_grad_clip(0.1), make(0.02)),
+    "chain, clipped adaptively": lambda make: optax.chain(
+        optax.adaptive_grad_clip(0.1), make(0.02)
+    ),
     "chain, scaled": lambda make: optax.chain(
         make(1.0), optax.scale_by_schedule(optax.linear_schedule(0.05, 0.0, 10))
     ),
@@ -133,7 +137,9 @@ TOLERANCE = {"schedule_free": 2e-4, "mechanize": 2e-4}
 """Where differences of weights, rounded to their last bits, are compared."""
 
 
-def compare(train: Any, assert_close: Any, name: str, wrap: Callable[[Make], Any], **options: Any) -> None:
+def compare(
+    train: Any, assert_close: Any, name: str, wrap: Callable[[Make], Any], **options: Any
+) -> None:
     rtol = options.pop("rtol", 1e-5)
     ours = train(wrap(optdsl.load(name).optimizer), **options)
     theirs = train(wrap(OPTAX[name]), **options)
@@ -192,7 +198,9 @@ def test_extra_arguments_are_ignored(weights: Any, gradient: Any, assert_equal: 
     assert isinstance(tx, optax.GradientTransformationExtraArgs)
     gradients, state = gradient(weights, 0), tx.init(weights)
     plain = tx.update(gradients, state, weights)
-    extra = tx.update(gradients, state, weights, value=1.0, grad=None, value_fn=loss_of_nothing, tag=3)
+    extra = tx.update(
+        gradients, state, weights, value=1.0, grad=None, value_fn=loss_of_nothing, tag=3
+    )
     assert_equal(extra, plain)
 
 

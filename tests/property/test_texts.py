@@ -43,7 +43,7 @@ def check_diagnostics(source: Source, diagnostics: tuple[Diagnostic, ...]) -> No
         assert diagnostic.message
         assert diagnostic.help, diagnostic
         assert 1 <= span.line <= span.end_line <= len(lines) + 1
-        assert 1 <= span.column
+        assert span.column >= 1
         line = lines[span.line - 1] if span.line <= len(lines) else ""
         assert span.column <= len(line) + 1, diagnostic
         assert (span.line, span.column) <= (span.end_line, span.end_column)

@@ -210,9 +210,11 @@ def damaged(draw: st.DrawFn) -> str:
 
 PIECES = (
     "(", ")", "[", "]", ",", ":", "=", "==", "<", "**", "-", "\n", "\n\n", "\t", "    ", '"', '"""',
-    "#", "def ", "return ", "for i in range(3):", "if x:", "x += 1", "w.T", "m[0]", "'", "\\\n", ";",
+    "#", "def ", "return ", "for i in range(3):", "if x:", "x += 1", "w.T", "m[0]", "'", "\\\n",
+    ";",
     "from adamw import x", "lambda", "__init__", "0x1F", "1e999", "1.2.3", "@", "\ufdd0", "\u202e",
-    "\0", "\r", "\x0c", "é", "e\u0301", "ﬁ", "½", "²", "𝛃", "range(10**9)", "train", "where(x, y, w)",
+    "\0", "\r", "\x0c", "é", "e\u0301", "ﬁ", "½", "²", "𝛃", "range(10**9)", "train",
+    "where(x, y, w)",
 )  # fmt: skip
 
 
@@ -312,7 +314,9 @@ HOSTILE: dict[str, tuple[str, str]] = {
         + body("    g = g * h()\n" * 3_000), "E402"),
     "a recursive helper": ("def h(x):\n    return h(x)\n" + body("    g = h(g)\n"), "E403"),
     "helpers that call each other": (
-        "def a(x):\n    return b(x)\ndef b(x):\n    return a(x)\n" + body("    g = a(g)\n"), "E403"),
+        "def a(x):\n    return b(x)\ndef b(x):\n    return a(x)\n" + body("    g = a(g)\n"),
+        "E403",
+    ),
     "train calls itself": (body("    x = train(w, g, lr)\n"), "E102"),
     "an import from above": ("from ../secret import x\n" + HEAD + TAIL, "E007"),
     "an import with dots": ("from ..secret import x\n" + HEAD + TAIL, "E007"),

@@ -40,7 +40,7 @@ from optdsl.backends.register_machine import (
 from optdsl.diagnostics import Source
 from optdsl.evolve.genome import from_program, to_program
 from optdsl.evolve.mutations import EVOLUTION
-from optdsl.evolve.proposals import propose
+from optdsl.evolve.proposals import Space, propose
 from optdsl.frontend import find_source, load, stdlib
 from optdsl.ir import Builder, Input, Program, Role, print_program
 from optdsl.ops import BY_NAME, FunctionSet, Kind, Mismatch, OpDef, functions
@@ -139,7 +139,7 @@ def mutants(chunk: int) -> list[Program]:
     for seed in range(12 * chunk, 12 * chunk + 12):
         rng, genome = random.Random(seed), start
         for _ in range(rng.randrange(1, 12)):
-            genome = propose(genome, rng, EVOLUTION, drawn_from).candidate.genome
+            genome = propose(genome, rng, EVOLUTION, Space(drawn_from)).candidate.genome
         found.append(to_program(genome))
     return found
 

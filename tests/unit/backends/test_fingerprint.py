@@ -71,8 +71,11 @@ def test_a_learning_rate_is_no_constant() -> None:
 
 
 def test_names_layout_and_what_is_dead_do_not_matter() -> None:
-    other = load(Source("<test>", '"""Doc."""\n\ndef train(lr, gradient, unused, β=0.9, z=3.0):\n'
-                        "    unused = unused + z\n    return lr * gradient * β, unused\n"))  # fmt: skip
+    text = (
+        '"""Doc."""\n\ndef train(lr, gradient, unused, β=0.9, z=3.0):\n'
+        "    unused = unused + z\n    return lr * gradient * β, unused\n"
+    )
+    other = load(Source("<test>", text))
     assert behavioural_hash(other) == update("b * (lr * g)")
 
 

@@ -76,5 +76,5 @@ def test_functions_of_none_one_two_three_and_four_arguments(adam) -> None:
     ],
 )  # fmt: skip
 def test_what_reads_an_undefined_variable_is_no_program(adam, broken) -> None:
-    with pytest.raises(UndefinedVariable, match="nowhere|a|later"):
+    with pytest.raises(UndefinedVariable, match=r"nowhere|a|later"):
         to_program(replace(adam, **broken))
