@@ -50,7 +50,7 @@ DEADLINE = 600.0
 @click.command("evolve")
 @click.argument("file", metavar="[FILE]", required=False)
 @click.option("--task", help="A built-in task or a file; by default digits_mlp.")
-@click.option("--programs", type=click.IntRange(1), default=5000, show_default=True)
+@click.option("--programs", type=click.IntRange(1), default=3000, show_default=True)
 @click.option("--population", type=click.IntRange(1), help="By default the recipe's.")
 @click.option("--tournament", type=click.IntRange(1), help="By default the recipe's.")
 @click.option("--restarts", type=click.IntRange(1), default=1, show_default=True)

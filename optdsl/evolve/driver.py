@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from optdsl.evolve.engines import Engine
+from optdsl.evolve.genome import live_statements
 from optdsl.evolve.judge import Job, Outcome, estimate
 from optdsl.evolve.mutations import BY_NAME, MUTATIONS
 from optdsl.evolve.population import Member, Population
 from optdsl.evolve.proposals import Candidate, Proposal, Space, propose
 from optdsl.evolve.store import Commit, Judged
-from optdsl.ir import Program, print_program
-from optdsl.passes.live import live_values
+from optdsl.ir import print_program
 
 INITIAL = -1
 """The number of the initial program."""
@@ -211,7 +211,7 @@ class Search:
             known[key] = estimate(outcome.validation, self.baseline)
             judged = Judged(print_program(candidate.program), outcome, borrowed is not None)
         fitness = known[key]
-        total, live = len(candidate.genome.statements), live_statements(candidate.program)
+        total, live = len(candidate.genome.statements), live_statements(candidate.genome)
         self.recent.append((total, live))
         self.invalid += proposal.invalid
         self._lead(Leader(fitness, number, candidate))
@@ -242,8 +242,3 @@ class Search:
         if leader.fitness > self.leaders[worst].fitness:
             del self.leaders[worst]
             self.leaders[key] = leader
-
-
-def live_statements(program: Program) -> int:
-    """How many statements the update depends on."""
-    return sum(live_values(program)[len(program.inputs) :])
