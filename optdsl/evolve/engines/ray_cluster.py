@@ -14,6 +14,7 @@ import asyncio
 import logging
 import os
 import socket
+import sys
 import warnings
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayError,
     RayTaskError,
+    RuntimeEnvSetupError,
     WorkerCrashedError,
 )
 
@@ -103,12 +105,14 @@ class RayEngine:
         self._thread.join()
         self._loop.close()
         ray.shutdown()
+        _print_events(True)
 
 
 def _connect(task: TaskSource, options: EngineOptions) -> None:
     if ray.is_initialized():
         raise EngineError("this process already uses Ray: call `ray.shutdown()` first")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _print_events(False)
     try:
         with warnings.catch_warnings():
             # JAX warns of any fork; Ray's run another program at once.
@@ -121,8 +125,19 @@ def _connect(task: TaskSource, options: EngineOptions) -> None:
             )
     except (OSError, RuntimeError, ValueError, RayError) as error:
         ray.shutdown()
+        _print_events(True)
+        if isinstance(error, RuntimeEnvSetupError):
+            raise EngineError(
+                f"can't send the folder of {task.name} to the nodes: give the file a folder of its"
+                f" own, or list what it does not need in a file .rayignore there ({error})"
+            ) from error
         what = f"join the Ray cluster at {options.address}" if options.address else "start Ray"
         raise EngineError(f"can't {what}: {error}") from error
+
+
+def _print_events(on: bool) -> None:
+    """Ray prints to stdout, with no setting against it, when it loses a node."""
+    vars(sys.modules["ray._private.worker"])["_worker_logs_enabled"] = on
 
 
 def _where(options: EngineOptions) -> dict[str, Any]:
@@ -173,12 +188,19 @@ async def _judged(worker: "ray.ObjectRef[_Worker]", job: Job) -> Outcome:
         except (WorkerCrashedError, OutOfMemoryError):
             crashes += 1
         except RayTaskError as error:
-            if isinstance(error.cause, TaskError | EngineError | ImportError):
-                raise EngineError(f"a node can't judge: {error.cause}") from error
+            if reason := _reason(error.cause):
+                raise EngineError(f"a node can't judge: {reason}") from error
             raise
         except RayError as error:
             raise EngineError(f"the Ray cluster failed: {error}") from error
     return Outcome(failure=CRASHED)
+
+
+def _reason(error: Exception) -> str:
+    """Why a node can't judge any job of this task; "" for other errors."""
+    if "No module named 'optdsl'" in str(error):
+        return f"it has no optdsl: install optdsl {version('optdsl')} there"
+    return str(error) if isinstance(error, TaskError | EngineError) else ""
 
 
 def _task(worker: _Worker, job: Job) -> Outcome:
