@@ -48,8 +48,8 @@ def _kill_at(limit: int) -> None:
     sqlite3.connect = traced
 
 
-def main(folder: Path, restarts: int) -> None:
-    config = replace(SMALL, restarts=restarts, baselines=("tune", "random"))
+def main(folder: Path) -> None:
+    config = replace(SMALL, restarts=2, baselines=("tune", "random"))
 
     def new(name: str) -> Path:
         create_folder(folder / name, config)
@@ -58,9 +58,9 @@ def main(folder: Path, restarts: int) -> None:
     whole = new("whole")
     assert sitting(whole, config, 0) == 0
     expected, best = tables(whole), (whole / "best.opt").read_text()
-    rng, kills = random.Random(restarts), 0
+    rng, kills = random.Random(0), 0
     # Once at each place of the beginning, where the tables are made, and here and there later.
-    for number, first in enumerate([*range(1, 40), *rng.sample(range(40, 400), 20)]):
+    for number, first in enumerate([*range(1, 30), *rng.sample(range(30, 400), 14)]):
         run, limit = new(f"run-{number}"), first
         while (code := sitting(run, config, limit)) != 0:
             assert code == -signal.SIGKILL, (first, limit, code)
@@ -68,8 +68,8 @@ def main(folder: Path, restarts: int) -> None:
             limit = 0 if number % 4 else rng.randrange(40, 200)
         assert tables(run) == expected, first
         assert (run / "best.opt").read_text() == best, first
-    assert kills > 55, kills
+    assert kills > 45, kills
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -160,22 +160,18 @@ def test_ctrl_c(evolve: Evolve, whole: Path, tmp_path: Path, when: str) -> None:
 
 def test_killed_in_one_process(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    arguments: tuple[object, ...] = (*SMALL, "--out", folder)
-    for count in (1, 60):
-        process = evolve.start(*arguments, "--workers", 0)
-        wait_for(lambda enough=count: commits(folder) >= enough, process)
-        process.kill()
-        process.communicate()
-        arguments = ("--resume", folder)
-    evolve(*arguments, "--workers", 0)
+    process = evolve.start(*SMALL, "--workers", 0, "--out", folder)
+    wait_for(lambda: commits(folder) >= 60, process)
+    process.kill()
+    process.communicate()
+    evolve("--resume", folder, "--workers", 0)
     assert_same(folder, whole)
 
 
-@pytest.mark.parametrize("restarts", [1, 2])
-def test_killed_before_any_statement(tmp_path: Path, restarts: int) -> None:
+def test_killed_before_any_statement(tmp_path: Path) -> None:
     here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-W", "error", here / "killed_run.py", tmp_path, str(restarts)],
+        [sys.executable, "-W", "error", here / "killed_run.py", tmp_path],
         env=os.environ | {"PYTHONPATH": str(here.parent)},
         capture_output=True,
         encoding="utf-8",
@@ -193,7 +189,7 @@ def test_a_full_disk(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", limited, "evolve", *map(str, SMALL), "--workers", "0",
          "--out", str(folder)],
-        env={k: v for k, v in evolve.environment.items() if "CACHE" not in k},
+        env=evolve.environment,
         capture_output=True,
         encoding="utf-8",
     )  # fmt: skip

@@ -94,7 +94,11 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Generator[Pool]:
     folder = tmp_path_factory.mktemp("engine")
     # Programs are compiled: an empty one in less time than the register machine.
     spec = JudgeSpec(TaskSource(str(folder / "mine.py"), TASK), 0.1, "jit")
-    with closing(LocalEngine(spec, EngineOptions(workers=2, deadline=DEADLINE))) as engine:
+    options = EngineOptions(workers=2, deadline=DEADLINE)
+    with pytest.MonkeyPatch.context() as patched, closing(LocalEngine(spec, options)) as engine:
+        # What one worker has compiled, its successors need not compile again.
+        patched.setenv("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
+        patched.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         yield Pool(engine, spec, folder)
     assert not multiprocessing.active_children()
 
