@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from optdsl.backends.emit_names import Names, is_nameless, stages_of, static_values
 from optdsl.ir import Operation, Program, Role
 from optdsl.ops import Kind, OpDef, Over
-from optdsl.ops.kinds import last_scalar
+from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.infer import infer
 
 MAX_EXPRESSION = 80
@@ -193,7 +193,10 @@ class _Emitter:
             for v in exported
         ]
         text = "\n".join([*statements, *returned])
-        lists = dict.fromkeys([*self.lists.values(), self.names.gradient])
+        # A name may be that of an input that nothing reads, assigned again here.
+        args = {arg for value in values for arg in self._operation(value).args}
+        lists = [self.names.of(arg) for arg in self.lists if arg in args]
+        lists = dict.fromkeys([*lists, self.names.gradient])
         read = [name for name in lists if re.search(rf"\b{name}\b", text)]
         read = read or [self.names.gradient]
         passes = sum(bool(self._values(s, scalar=False)) for s in range(self.last_stage + 1))
@@ -229,10 +232,13 @@ class _Emitter:
         if op.over is not Over.TREE or all(self._kind(arg) == Kind.SCALAR for arg in args):
             return []
         added = args[:1] if op.rule is last_scalar else args
-        common = max(self._kind(arg) for arg in added)
+        common = _joined([self._kind(arg) for arg in added])
         lists = {arg: self.lists[arg] for arg in added if self._kind(arg) != Kind.SCALAR}
         item: dict[int, str] = dict(zip(lists, ("x", "y"), strict=False))
-        full = next(arg for arg in lists if self._kind(arg) == common)
+        full = next((arg for arg in lists if self._kind(arg) == common), None)
+        if full is None:  # rows meet columns: the gradient has the shape of both
+            full = self.program.with_role(Role.GRADIENT)[0]
+            lists[full], item[full] = self.names.gradient, self.names.fresh("like")
         nodes = [self._summand(arg, item, item[full], common) for arg in added]
         items, sources = ", ".join(item.values()), ", ".join(lists.values())
         over = f"{items} in {sources}" if len(item) == 1 else (
@@ -269,7 +275,7 @@ class _Emitter:
         """The assignment of a result, or nothing if it is written where it is read."""
         if value in self.totals and self._operation(value).op.lower == "{s0}":
             return []
-        lines = [*self._cast_totals(value), *self._repeated_casts(value)]
+        lines = self._repeated_casts(value)
         expression = self._expression(value)
         if len(ast.unparse(expression)) > MAX_EXPRESSION:
             for arg in dict.fromkeys(self._operation(value).args):
@@ -280,18 +286,6 @@ class _Emitter:
             self.inlined[value] = expression
             return lines
         return [*lines, f"{self.names.of(value)} = {ast.unparse(expression)}"]
-
-    def _cast_totals(self, value: int) -> list[str]:
-        """Before an elementwise use of sums over the tree: these in the dtype of the leaf."""
-        if value not in self.totals or self.kinds[value] == Kind.SCALAR:
-            return []
-        dtype = f"{self._text(self._operation(value).args[0])}.dtype"
-        lines: list[str] = []
-        for i, total in enumerate(self.totals[value]):
-            name = self.names.fresh("total")
-            lines.append(f"{name} = {total}.astype({dtype})")
-            self.totals[value][i] = name
-        return lines
 
     def _repeated_casts(self, value: int) -> list[str]:
         """Names for arguments that are cast and that the function's expression has twice."""
@@ -353,8 +347,10 @@ class _Emitter:
             return self._scalar(op, args)
         if self.kinds[value] == Kind.SCALAR:
             return _filled(op, op.lower, [], [_parse(total) for total in totals])
+        # In the scalars' dtype: a sum of squares may be beyond float16's range where no number is.
         nodes = [self._meeting(arg, value) for arg in args]
-        return _filled(op, op.lower, nodes, [_parse(total) for total in totals])
+        node = _filled(op, op.lower, nodes, [_parse(total) for total in totals])
+        return _parse(f"({ast.unparse(node)}).astype({self._text(args[0])}.dtype)")
 
     def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
         """A reduction over each array, its rows or its columns; or a function of matrices."""
@@ -454,3 +450,10 @@ def _filled(
     nodes["_n"] = sums[-1] if len(sums) > len(op.sums) else ast.Constant(1)
     nodes["xp"] = ast.Name("jnp")
     return _Substitute(nodes).visit(_parse(expression.format(**places, n="_n")))
+
+
+def _joined(kinds: list[Kind]) -> Kind:
+    """The least kind that all cast up to."""
+    common = broadcast(tuple(kinds))
+    assert isinstance(common, Kind), "the program was checked"
+    return common
