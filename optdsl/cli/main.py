@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "compile": "Write a program as standalone Python source.",
     "train": "Train a task with a program.",
     "evolve": "Search for a better program.",
+    "report": "Make one self-contained page about a search.",
     "functions": "List the functions of the language.",
     "tasks": "List the built-in tasks.",
     "stdlib": "List the programs of the standard library.",

@@ -1,0 +1,215 @@
+"""The run's best programs: which they are, where they come from, and what in them is dead."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from optdsl.diagnostics import OptError, Source
+from optdsl.evolve.proposals import KEYS, Space
+from optdsl.evolve.rescore import REPORT_SEEDS, Report, report
+from optdsl.evolve.store import StoreError, scores_from_json
+from optdsl.frontend import elaborate, load
+from optdsl.ir import Program
+from optdsl.passes.fold import bind, default_values
+from optdsl.passes.hashing import structural_hash
+from optdsl.passes.statements import live_statements
+from optdsl.report.run_data import Part, RunData, Stage
+
+LEADERS = 10
+"""How many programs a search re-scores: its winner is one of them."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A program, and the first proposal of a stage with it."""
+
+    stage: str
+    number: int
+    mutation: str
+    fitness: float
+    seeds: int
+    """How many it was trained on."""
+    statements: int
+    live_statements: int
+    key: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """An ancestor that was better than all before it; the first is the initial program."""
+
+    stage: str
+    number: int
+    mutation: str
+    fitness: float
+    gain: float
+    statements: int
+    live_statements: int
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """How a program came about."""
+
+    mutations: int
+    """From the initial program on."""
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a program's text."""
+
+    text: str
+    dead: bool
+    """Whether it is a statement that the update doesn't depend on."""
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Scores on seeds that nothing was chosen by."""
+
+    program: str
+    """Which program it is."""
+    report: Report
+
+
+def best_of_stages(db: sqlite3.Connection, stages: Sequence[Stage], count: int) -> list[Found]:
+    """The best distinct programs, the best first, of equal ones the earliest."""
+    found: dict[str, Found] = {}
+    for stage in stages:
+        for number in _best_numbers(stage, count):
+            one = _find(db, stage.name, number)
+            found.setdefault(one.key, one)
+    return sorted(found.values(), key=lambda one: -one.fitness)[:count]
+
+
+def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
+    """The program of `best.opt` as it was found; before the run's end, the best so far."""
+    leaders = [one for stage in run.searches for one in best_of_stages(db, [stage], LEADERS)]
+    leaders.sort(key=lambda one: -one.fitness)
+    best = None if run.best is None else _load("best.opt", run.best)
+    if best is not None:
+        key = KEYS.get(str(run.config.get("cache_level")), structural_hash)
+        wanted = key(best)
+        for one in leaders:
+            program = _executed(run, _load(one.key, one.text))
+            if program is not None and key(program) == wanted:
+                return one
+    return leaders[0] if leaders else None
+
+
+def lineage(db: sqlite3.Connection, run: RunData, found: Found) -> Lineage:
+    """From the run's initial program to this one; its search may begin at another's find."""
+    ancestors = list(_ancestors(db, run, found))[::-1]
+    steps: list[Step] = []
+    for stage, number, mutation, fitness, statements, live in ancestors:
+        if not steps or fitness > steps[-1].fitness:
+            gain = fitness - steps[-1].fitness if steps else 0.0
+            steps.append(Step(stage, number, mutation, fitness, gain, statements, live))
+    return Lineage(len(ancestors) - 1, tuple(steps))
+
+
+def listing(text: str) -> tuple[Line, ...]:
+    """The text's lines; one that this optdsl can't read has no dead ones."""
+    elaborated = elaborate(Source("<program>", text))
+    dead: set[int] = set()
+    if elaborated.program is not None:
+        alive = live_statements(elaborated)
+        statements = zip(elaborated.statements, alive, strict=True)
+        dead = {trace.line for trace, is_live in statements if not is_live}
+    return tuple(
+        Line(line, number in dead) for number, line in enumerate(text.splitlines(), start=1)
+    )
+
+
+def fresh_reports(db: sqlite3.Connection, run: RunData) -> tuple[Fresh, ...]:
+    """The initial program's, the baselines' and the winner's; () before the run's end."""
+    query = "SELECT key, scores FROM rescored WHERE seeds = ?"
+    rows = db.execute(query, (json.dumps(REPORT_SEEDS),)).fetchall()
+    if run.best is None or not rows:
+        return ()
+    known = {key: report(scores_from_json(scores)) for key, scores in rows}
+    initial = _load("config.toml", str(run.config.get("program", "")))
+    bound = None if initial is None else bind(initial, default_values(initial))
+    programs = [("the initial program", [_executed(run, bound)])]
+    for stage in run.baselines:
+        texts = [one.text for one in best_of_stages(db, [stage], LEADERS)]
+        programs.append((stage.name, [_executed(run, _load("<program>", t)) for t in texts]))
+    programs.append(("the winner", [_load("best.opt", run.best)]))
+    return tuple(
+        Fresh(name, known[key])
+        for name, candidates in programs
+        if (key := next((k for k in map(_hash, candidates) if k in known), None)) is not None
+    )
+
+
+def _hash(program: Program | None) -> str:
+    return "" if program is None else structural_hash(program)
+
+
+def _load(name: str, text: str) -> Program | None:
+    try:
+        return load(Source(name, text))
+    except OptError:
+        return None
+
+
+def _executed(run: RunData, program: Program | None) -> Program | None:
+    space = Space((), protected=run.config.get("protected") is True)
+    return None if program is None else space.executed(program)
+
+
+def _best_numbers(stage: Stage, count: int) -> list[int]:
+    commits = stage.commits[stage.commits["first"]]
+    order = np.lexsort((commits["number"], -commits["fitness"]))[:count]
+    return [int(commits["number"][i]) for i in order if np.isfinite(commits["fitness"][i])]
+
+
+def _find(db: sqlite3.Connection, stage: str, number: int) -> Found:
+    query = (
+        "SELECT mutation, fitness, json_array_length(scores), statements, live_statements, key,"
+        " text FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
+    )
+    return Found(stage, number, *db.execute(query, (stage, number)).fetchone())
+
+
+Ancestor = tuple[str, int, str, float, int, int]
+"""Stage, number, mutation, fitness, statements, live statements."""
+
+
+def _ancestors(db: sqlite3.Connection, run: RunData, found: Found) -> Iterator[Ancestor]:
+    """The program and its ancestors, the initial program last."""
+    query = (
+        "SELECT parent, mutation, fitness, statements, live_statements, key"
+        " FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
+    )
+    stage, number = found.stage, found.number
+    while True:
+        row = db.execute(query, (stage, number)).fetchone()
+        if row is None or (row[0] is not None and row[0] >= number):
+            raise StoreError(f"{run.folder} is damaged: proposal {number} of {stage} has no parent")
+        parent, mutation, fitness, statements, live, key = row
+        if parent is None and (origin := _origin(db, run, stage, key)) is not None:
+            stage, number = origin
+            continue
+        yield stage, number, mutation, fitness, statements, live
+        if parent is None:
+            return
+        number = parent
+
+
+def _origin(db: sqlite3.Connection, run: RunData, stage: str, key: str) -> tuple[str, int] | None:
+    """Where the search from the best found has its initial program from."""
+    query = "SELECT min(number) FROM proposals WHERE stage = ? AND key = ?"
+    if all(one.name != stage or one.part is not Part.BEST for one in run.searches):
+        return None
+    for earlier in run.restarts:
+        (number,) = db.execute(query, (earlier.name, key)).fetchone()
+        if number is not None:
+            return earlier.name, number
+    return None

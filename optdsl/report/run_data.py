@@ -1,0 +1,202 @@
+"""A run folder as it is now, read and never written: the search may go on meanwhile."""
+
+import os
+import sqlite3
+import tomllib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optdsl.evolve.store import APPLICATION, FORMAT, StoreError
+
+COMMIT = np.dtype(
+    [
+        ("number", np.int64),
+        ("fitness", np.float64),
+        ("statements", np.int64),
+        ("live", np.int64),
+        ("invalid", np.int64),
+        ("evaluated", np.bool_),  # the run's first proposal with its key, judged by this run
+        ("first", np.bool_),  # the stage's first proposal with its key
+    ]
+)
+
+COMMITS = """
+SELECT number, fitness, statements, live_statements, invalid, borrowed, key
+FROM proposals JOIN programs USING (key) WHERE stage = ? ORDER BY number
+"""
+
+
+class Part(Enum):
+    """What a stage is for."""
+
+    RESTART = "restart"
+    """A search from the initial program."""
+    BEST = "best"
+    """The search from the best that the restarts found."""
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One search of the run."""
+
+    name: str
+    strategy: str
+    part: Part
+    commits: NDArray[np.void]
+    """Of dtype COMMIT, in their order; the initial program is the first."""
+
+    @property
+    def proposals(self) -> NDArray[np.void]:
+        """All commits but the initial program's."""
+        return self.commits[1:]
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What all figures are made from."""
+
+    folder: Path
+    config: dict[str, Any]
+    """What `config.toml` says, not checked."""
+    best: str | None
+    """The text of `best.opt`, which is written when the run ends."""
+    seconds: float
+    """How long it took so far, as far as was noted."""
+    stages: tuple[Stage, ...]
+    """Those with a commit, in the order in which they run."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.best is not None
+
+    @property
+    def searches(self) -> tuple[Stage, ...]:
+        """All stages but the baselines."""
+        return tuple(stage for stage in self.stages if stage.part is not Part.BASELINE)
+
+    @property
+    def baselines(self) -> tuple[Stage, ...]:
+        """The other stages."""
+        return tuple(stage for stage in self.stages if stage.part is Part.BASELINE)
+
+    @property
+    def restarts(self) -> tuple[Stage, ...]:
+        """The searches from the initial program; one under way counts only if it is alone."""
+        found = tuple(stage for stage in self.stages if stage.part is Part.RESTART)
+        under_way = not self.finished and found and found[-1] is self.stages[-1]
+        return found[:-1] if under_way and len(found) > 1 else found
+
+
+@contextmanager
+def open_database(folder: Path) -> Generator[sqlite3.Connection]:
+    """The folder's database as it is now, for reading; what is written meanwhile isn't seen.
+
+    Raises:
+        StoreError: if there is none, or it can't be used; then, or while it is read.
+    """
+    path = folder / "run.sqlite"
+    _require_file(folder, path)
+    db = None
+    try:
+        db = sqlite3.connect(_uri(path), uri=True, isolation_level=None)
+        _check(db, path)
+        db.execute("BEGIN")
+        yield db
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{path} is damaged or no database: {error}") from error
+    finally:
+        if db is not None:
+            db.close()
+
+
+def read_run(folder: Path, db: sqlite3.Connection) -> RunData:
+    """All commits and what the folder's small files say.
+
+    Raises:
+        StoreError: if a file can't be used.
+    """
+    (seconds,) = db.execute("SELECT max(seconds) FROM timeline").fetchone()
+    return RunData(folder, _config(folder), _best(folder), seconds or 0.0, _stages(db))
+
+
+def _uri(path: Path) -> str:
+    # SQLite needs `-shm` beside a database in WAL mode. Where it can't be made, nobody writes.
+    log = path.with_name(path.name + "-wal")
+    immutable = not log.exists() and not os.access(path.parent, os.W_OK)
+    return f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise StoreError(f"{path} is not a database of optdsl")
+    if version != FORMAT:
+        raise StoreError(f"{path} has the format {version}, and this optdsl reads {FORMAT}")
+
+
+def _require_file(folder: Path, path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(f"{folder} is no run folder: it has no {path.name}") from None
+    except OSError as error:
+        raise StoreError(f"can't read {path}: {error.strerror or error}") from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.toml"
+    _require_file(folder, path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StoreError(f"{path} is no configuration of a run: {error}") from None
+
+
+def _best(folder: Path) -> str | None:
+    path = folder / "best.opt"
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"can't read {path}: {error}") from None
+
+
+def _stages(db: sqlite3.Connection) -> tuple[Stage, ...]:
+    rows = db.execute("SELECT stage, strategy FROM stages ORDER BY position").fetchall()
+    seen: set[str] = set()
+    stages: list[Stage] = []
+    for name, strategy in rows:
+        part = _part(name, strategy, rows[0][1])
+        commits = np.fromiter(_commits(db, name, seen), COMMIT)
+        stages.append(Stage(name, strategy, part, commits))
+    return tuple(stage for stage in stages if len(stage.commits))
+
+
+def _part(name: str, strategy: str, main: str) -> Part:
+    if strategy != main:
+        return Part.BASELINE
+    return Part.BEST if name == f"{main}-best" else Part.RESTART
+
+
+def _commits(
+    db: sqlite3.Connection, stage: str, seen: set[str]
+) -> Iterator[tuple[int, float, int, int, int, bool, bool]]:
+    """Rows of COMMIT; `seen` holds the keys of the stages before it, and then this one's too."""
+    own: set[str] = set()
+    for number, fitness, statements, live, invalid, borrowed, key in db.execute(COMMITS, (stage,)):
+        first = key not in own
+        evaluated = number >= 0 and first and key not in seen and not borrowed
+        own.add(key)
+        yield number, fitness, statements, live, invalid, evaluated, first
+    seen |= own
