@@ -144,9 +144,10 @@ def test_ctrl_c(evolve: Evolve, whole: Path, tmp_path: Path, when: str) -> None:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate()
     assert (process.returncode, out) == (130, "")
-    said = err.splitlines()
-    assert said[0].startswith("searching for quadratic in ")
-    assert said[1:] == [
+    first, *said = err.splitlines()
+    assert first.startswith("searching for quadratic in ")
+    # A line of progress comes after some seconds, so on a slow machine only.
+    assert [line for line in said if "% from cache" not in line] == [
         f"what was committed is in {folder / 'run.sqlite'}",
         f"go on with: optdsl evolve --resume '{folder}'",
         "",
