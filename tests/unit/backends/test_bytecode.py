@@ -53,10 +53,10 @@ from optdsl.tasks.evaluation import (
     BytecodeEvaluator,
     Scores,
     evaluate_jitted,
-    mean_score,
     run_jitted,
     seed_data,
 )
+from optdsl.tasks.scores import mean_score
 from optdsl.tasks.task import Task
 
 TRAINED = 1e-3
