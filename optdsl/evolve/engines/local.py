@@ -10,6 +10,7 @@ import signal
 from collections.abc import Generator
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -99,6 +100,8 @@ class LocalEngine:
                 self._jobs[key] = job, self._schedule(job)
 
     def _new_pool(self) -> ProcessPool:
+        # Before interrupts are blocked: to start it unblocks them.
+        resource_tracker.ensure_running()
         return ProcessPool(
             max_workers=self._workers,
             initializer=_start_worker,
