@@ -133,7 +133,8 @@ class _Emitter:
             entry, name = program.inputs[state], names.of(state)
             new = names.fresh(f"new_{name}")
             if entry.kind == Kind.SCALAR:
-                lines.append(f"{new} = cast({self._text(output)}, state.{name})")
+                old = name if entry.dtype is None else f"state.{name}"
+                lines.append(f"{new} = cast({self._text(output)}, {old})")
                 fields.append(Field(name, entry.kind, entry.dtype, new))
             else:
                 lines.append(f"{new} = {self._cast_list(output, name)}")
