@@ -286,7 +286,11 @@ class _Emitter:
         if self._is_inlined(value, ast.unparse(expression)):
             self.inlined[value] = expression
             return lines
-        return [*lines, f"{self.names.of(value)} = {ast.unparse(expression)}"]
+        name, text = self.names.of(value), ast.unparse(expression)
+        bare, cast, dtype = text.rpartition(".astype(")
+        if len(text) > MAX_EXPRESSION and value in self.totals and f"{name}." not in dtype:
+            return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
+        return [*lines, f"{name} = {text}"]
 
     def _repeated_casts(self, value: int) -> list[str]:
         """Names for arguments that are cast and that the function's expression has twice."""
