@@ -13,6 +13,9 @@ COLORS = ["#4c8dd6", "#e8912d", "#3fa66b", "#b05cc6", "#8a8f98"]
 
 HEIGHT = 260
 
+START = 0.05
+"""The share of a curve that may lie below the frame."""
+
 SHORT = "datum.value ? format(datum.value, '~s') : '0'"
 """20,000 is 20k."""
 
@@ -50,7 +53,8 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
     nearest = alt.selection_point(
         name="nearest", on="pointermove", nearest=True, clear="pointerout", empty=False
     )
-    scale = alt.Scale(zero=False, nice=True)
+    floor = _floor(curves) if y.steps else None
+    scale = alt.Scale(zero=False, nice=True, domainMin=alt.Undefined if floor is None else floor)
     vertical = alt.Y("y:Q", title=y.title, scale=scale, axis=alt.Axis(format=y.ticks))
     shape = "step-after" if y.steps else "linear"
     base = (
@@ -79,12 +83,12 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
     )
     band = (
         base.transform_filter("isValid(datum.e)")
-        .mark_area(opacity=0.22, interpolate=shape)
+        .mark_area(clip=True, opacity=0.22, interpolate=shape)
         .encode(y=alt.Y("low:Q", title=y.title, scale=scale), y2="high:Q")
     )
-    line = base.mark_line(strokeWidth=2, interpolate=shape).encode(y=vertical)
+    line = base.mark_line(clip=True, strokeWidth=2, interpolate=shape).encode(y=vertical)
     point = (
-        base.mark_point(filled=True, size=70)
+        base.mark_point(clip=True, filled=True, size=70)
         .encode(
             y=vertical,
             opacity=alt.condition(nearest, alt.value(1), alt.value(0)),
@@ -105,6 +109,13 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
     )
     # Put in afterwards: altair would check each row.
     return chart.to_dict() | {"data": {"values": _points(curves)}}
+
+
+def _floor(curves: tuple[Curve, ...]) -> float | None:
+    """Where the y axis of a rising figure begins, so that a bad start leaves room for the end."""
+    early = [curve.mean[min(math.ceil(len(curve.mean) * START), len(curve.mean) - 1)]
+             for curve in curves]  # fmt: skip
+    return min((_short(value) for value in early if math.isfinite(value)), default=None)
 
 
 def _points(curves: tuple[Curve, ...]) -> list[dict[str, Any]]:

@@ -73,6 +73,7 @@ class Summary:
     winner: Winner | None
     fresh: tuple[Fresh, ...]
     best: tuple[Found, ...]
+    """Of all searches but the baselines."""
     curves: Curves
 
     def to_json(self) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def summarize(folder: Path) -> Summary:
             failures=tuple(db.execute(FAILURES).fetchall()),
             winner=_winner(db, run),
             fresh=fresh_reports(db, run),
-            best=tuple(best_of_stages(db, run.stages, BEST)),
+            best=tuple(best_of_stages(db, searches, BEST)),
             curves=curves(run),
         )
 

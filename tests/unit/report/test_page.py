@@ -1,13 +1,16 @@
 """The page: complete, escaped, and small."""
 
 import json
+import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 from support.run_folder import CONFIG, RunFolder
 
-from optdsl.report.figures import figures
+from optdsl.report.curves import Curve
+from optdsl.report.figures import FITNESS, figure, figures
 from optdsl.report.page import duration, page
 from optdsl.report.summary import Summary, summarize
 
@@ -66,6 +69,18 @@ def test_figures_are_data_without_infinities(whole: Summary) -> None:
     json.dumps(found, allow_nan=False)
     rows = found["fitness-by-evaluations"]["data"]["values"]
     assert {"e" in row for row in rows} == {True, False}
+
+
+def test_a_bad_start_leaves_room_for_the_end() -> None:
+    curve = Curve(
+        "evolution", 1, list(range(200)), [-1000.0] * 3 + [-2.0] * 97 + [-1.0] * 100, None
+    )
+    for mean, floor in ((curve.mean, -2.0), ([-1000.0] * 200, -1000.0)):
+        one = replace(curve, mean=mean)
+        layers = figure((one,), "programs", FITNESS)["layer"]
+        assert layers[0]["encoding"]["y"]["scale"]["domainMin"] == floor
+    nothing = replace(curve, mean=[-math.inf] * 200)
+    assert "domainMin" not in str(figure((nothing,), "programs", FITNESS))
 
 
 def test_a_run_under_way_says_so_and_has_no_empty_figures(tmp_path: Path) -> None:
