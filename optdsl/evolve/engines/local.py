@@ -7,6 +7,7 @@ crash, a kill or a hang loses one job, not the pool: the job is tried once more,
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Generator
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager, suppress
@@ -78,7 +79,7 @@ class LocalEngine:
     def _schedule(self, job: Job) -> "ProcessFuture[Outcome]":
         while True:
             try:
-                with _interrupts_blocked():
+                with _interrupts_held():
                     args = [self._spec, job]
                     return self._pool.schedule(judge, args=args, timeout=self._deadline)
             except RuntimeError:
@@ -111,14 +112,25 @@ class LocalEngine:
 
 
 @contextmanager
-def _interrupts_blocked() -> Generator[None]:
-    """For what starts threads and processes, which inherit it: Ctrl-C is for the driver alone,
-    and a worker that is just starting would show a traceback."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _interrupts_held() -> Generator[None]:
+    """Ctrl-C is for the driver alone, and comes when the workers that start have started.
+
+    Threads and processes inherit what is blocked. That is not enough for the main thread, which
+    handles what any other thread of JAX's was sent: it would leave a worker half started, and that
+    would show a traceback.
+    """
+    held: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, lambda number, _: held.append(number)) if is_main else 0
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _start_worker(spec: JudgeSpec) -> None:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from optdsl.evolve.engines import CRASHED, ENGINES, TIMED_OUT, EngineError, EngineOptions
-from optdsl.evolve.engines.local import LocalEngine
+from optdsl.evolve.engines.local import LocalEngine, _interrupts_held
 from optdsl.evolve.engines.serial import SerialEngine
 from optdsl.evolve.judge import Job, JudgeSpec, Outcome, judge
 from optdsl.frontend import find_source, load
@@ -205,17 +205,44 @@ def test_nothing_runs_before_the_first_job() -> None:
         assert workers() <= before
 
 
-def test_interrupts_are_let_through_again(pool: Pool) -> None:
-    """They are blocked while workers are started, which inherit it."""
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+def test_workers_are_sent_no_interrupts(pool: Pool) -> None:
     pool.engine.submit(job("any", 0))
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     pool.engine.result("any")
-    for child in multiprocessing.active_children():
-        status = Path(f"/proc/{child.pid}/status")
+    for pid in workers():
+        status = Path(f"/proc/{pid}/status")
         if status.exists():
             (line,) = [line for line in status.read_text().splitlines() if "SigBlk" in line]
             assert int(line.split()[1], 16) & 1 << signal.SIGINT - 1
+
+
+def to_this_thread() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def to_another_thread() -> None:
+    """Whose signals the main thread handles."""
+    handler = signal.getsignal(signal.SIGINT)
+    assert callable(handler)
+    handler(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize("send", [to_this_thread, to_another_thread])
+def test_an_interrupt_waits_while_workers_start(send: Callable[[], None]) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    done: list[str] = []
+
+    def start() -> None:
+        with _interrupts_held():
+            send()
+            done.append("started")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert done
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with _interrupts_held():
+        pass
 
 
 @pytest.mark.parametrize(("number", "kind"), [(0, SerialEngine), (1, LocalEngine)])
