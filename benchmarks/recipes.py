@@ -14,7 +14,7 @@ import statistics
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-from optdsl.evolve.config import PAPER, RECIPES, Recipe
+from optdsl.evolve.config import PAPER, RECIPES, Recipe, rungs
 from optdsl.evolve.driver import Knowledge, Search, SearchSettings
 from optdsl.evolve.engines.serial import SerialEngine
 from optdsl.evolve.genome import from_program
@@ -24,7 +24,6 @@ from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, report
 from optdsl.frontend import find_source, load
 from optdsl.ops import FunctionSet, functions
 from optdsl.resources import search_start
-from optdsl.tasks.scores import FAILED
 from optdsl.tasks.table import TaskSource
 
 TUNE = ("tune",)
@@ -43,19 +42,16 @@ TRIED: dict[str, Recipe] = {
 
 def scores(spec: JudgeSpec, candidate: Candidate, seeds: tuple[int, ...]) -> tuple[Score, ...]:
     """A program's scores on all seeds."""
-    found = judge(spec, Job("", SPACE.executed(candidate.program), (seeds,))).scores
-    return found + ((FAILED, FAILED),) * (len(seeds) - len(found))
+    return judge(spec, Job("", SPACE.executed(candidate.program), (seeds,))).on_all(seeds)
 
 
 def search(spec: JudgeSpec, recipe: Recipe, evaluations: int, seed: int) -> float:
     """The test score of what one search finds."""
     initial = check(from_program(load(find_source(str(search_start())))))
     assert initial is not None
-    bounds = zip((0, *recipe.seeds[:-1]), recipe.seeds, strict=True)
-    rungs = tuple(tuple(range(begin, end)) for begin, end in bounds)
     settings = SearchSettings(
         "evolution", 10**9, recipe.population, recipe.tournament, seed, evaluations=evaluations,
-        rungs=rungs, hurdles=recipe.hurdles, mutations=recipe.mutations,
+        rungs=rungs(recipe.seeds), hurdles=recipe.hurdles, mutations=recipe.mutations,
     )  # fmt: skip
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
     engine = SerialEngine(spec)

@@ -87,10 +87,7 @@ class RunConfig:
     @property
     def rungs(self) -> tuple[tuple[int, ...], ...]:
         """The seeds of each rung."""
-        return tuple(
-            tuple(range(begin, end))
-            for begin, end in zip((0, *self.seeds[:-1]), self.seeds, strict=True)
-        )
+        return rungs(self.seeds)
 
     def __post_init__(self) -> None:
         """Refuses numbers of seeds and hurdles that make no sense."""
@@ -105,6 +102,12 @@ class RunConfig:
             )
         if not all(0 <= hurdle < 1 for hurdle in self.hurdles):
             raise ValueError(f"hurdles are shares of the population, below 1, not {self.hurdles}")
+
+
+def rungs(seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The seeds of each rung, from how many there are up to it: (1, 3) gives (0,), (1, 2)."""
+    bounds = zip((0, *seeds[:-1]), seeds, strict=True)
+    return tuple(tuple(range(begin, end)) for begin, end in bounds)
 
 
 MAX_SEEDS = 1000

@@ -79,6 +79,10 @@ class Outcome:
         """The validation scores."""
         return tuple(validation for validation, _ in self.scores)
 
+    def on_all(self, seeds: Sequence[int]) -> tuple[Score, ...]:
+        """One score for each seed: judging stops at the first that fails, and so do the others."""
+        return self.scores + ((FAILED, FAILED),) * (len(seeds) - len(self.scores))
+
 
 def estimate(scores: Sequence[float], baseline: Sequence[float]) -> float:
     """The mean score over all seeds, from those on the first of them; FAILED if any failed.

@@ -19,7 +19,7 @@ from optdsl.evolve.config import CONFIG_FILE, RunConfig, to_toml
 from optdsl.evolve.driver import Knowledge, Leader, Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engines import Engine, EngineError
 from optdsl.evolve.genome import from_program
-from optdsl.evolve.judge import Job, Outcome, Score
+from optdsl.evolve.judge import Job, Score
 from optdsl.evolve.mutations import has_constants_to_scale
 from optdsl.evolve.proposals import KEYS, Candidate, Space, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, best_of, report
@@ -30,10 +30,9 @@ from optdsl.ir import Program
 from optdsl.ops import FunctionSet, functions
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
-from optdsl.tasks.scores import FAILED
 
-UNLIMITED = 1_000_000_000
-"""A bound that baselines never reach: they end with their evaluations."""
+EXHAUSTED = 100
+"""Proposals for each evaluation of a baseline after which it has nothing new to propose."""
 
 TICK = 1.0
 """Seconds between notes of the time."""
@@ -176,7 +175,7 @@ class _Sitting:
 
     def _baseline(self, strategy: str, evaluations: int) -> tuple[str, SearchResult]:
         tunable = strategy != TUNE or has_constants_to_scale(self.initial.program)
-        programs = UNLIMITED if tunable else 0
+        programs = EXHAUSTED * evaluations if tunable else 0
         return strategy, self._search(strategy, self.initial, programs, strategy, evaluations)
 
     def _search(
@@ -247,7 +246,7 @@ class _Sitting:
             outcome = self.engine.result(f"rescore {key}")
             if outcome.failure and not self.committed:
                 raise EngineError(f"the initial program can't be judged: {outcome.failure}")
-            scores = _complete(outcome, seeds)
+            scores = outcome.on_all(seeds)
             self.store.rescore(key, seeds, scores)
             found[key] = scores
         return [scores for key in keys if (scores := found[key]) is not None]
@@ -257,12 +256,6 @@ class _Sitting:
 
     def _seconds(self) -> float:
         return self.before + time.monotonic() - self.began
-
-
-def _complete(outcome: Outcome, seeds: tuple[int, ...]) -> tuple[Score, ...]:
-    """One score for each seed: judging stops at the first that fails."""
-    missing = len(seeds) - len(outcome.scores)
-    return outcome.scores + ((FAILED, FAILED),) * missing
 
 
 def _total(parts: Sequence[Progress]) -> Progress:

@@ -385,3 +385,10 @@ def test_the_folder_is_refused_before_the_workers_start(tmp_path: Path) -> None:
     (folder / "run.sqlite").write_bytes(b"precious")
     with pytest.raises(StoreError, match="damaged"):
         Run(CONFIG, folder, start, lambda stage: None).run()
+
+
+def test_a_baseline_that_has_nothing_new_to_propose_ends(tmp_path: Path) -> None:
+    """A program without statements has one random program: itself."""
+    nothing = "def train(g):\n    return g\n"
+    summary = run(tmp_path / "run", program=nothing, baselines=("tune", "random"))
+    assert summary.baselines["random"] == summary.initial
