@@ -129,7 +129,7 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     from optdsl.evolve.run import Run
 
     workers = options["workers"]
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = cores() if workers is None else workers
     engine_options = EngineOptions(workers, options["deadline"], options["address"])
     spec = JudgeSpec(source, config.learning_rate, config.evaluator)
 
@@ -294,6 +294,13 @@ def _resume_command(folder: Path, config: RunConfig) -> str:
     if config.task.endswith(".py"):
         words += ["--task", config.task]
     return shlex.join(words)
+
+
+def cores() -> int:
+    """How many this process may use; all, where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def new_folder(parent: Path, name: str) -> Path:

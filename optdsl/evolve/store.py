@@ -268,12 +268,7 @@ def _check(db: sqlite3.Connection, path: Path, config: str) -> None:
             )
             db.execute("INSERT INTO meta VALUES ('config', ?)", (config,))
         return
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION:
-        raise StoreError(f"{path} is not a database of optdsl")
-    if version != FORMAT:
-        raise StoreError(f"{path} has the format {version}, and this optdsl writes {FORMAT}")
+    check_format(db, path, "writes")
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StoreError(f"{path} is damaged: {verdict.splitlines()[-1]}")
@@ -282,6 +277,16 @@ def _check(db: sqlite3.Connection, path: Path, config: str) -> None:
         db.execute("INSERT INTO meta VALUES ('config', ?)", (config,))
     elif row[0] != config:
         raise StoreError(f"{path.parent / 'config.toml'} was changed since the run began")
+
+
+def check_format(db: sqlite3.Connection, path: Path, does: str) -> None:
+    """Raises `StoreError` unless it is a run's database in the format that optdsl `does`."""
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise StoreError(f"{path} is not a database of optdsl")
+    if version != FORMAT:
+        raise StoreError(f"{path} has the format {version}, and this optdsl {does} {FORMAT}")
 
 
 def _program_row(key: str, fitness: float, judged: Judged) -> tuple[object, ...]:

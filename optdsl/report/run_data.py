@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optdsl.evolve.store import APPLICATION, FORMAT, StoreError
+from optdsl.evolve.store import StoreError, check_format
 
 COMMIT = np.dtype(
     [
@@ -108,7 +108,7 @@ def open_database(folder: Path) -> Generator[sqlite3.Connection]:
     db = None
     try:
         db = sqlite3.connect(_uri(path), uri=True, isolation_level=None)
-        _check(db, path)
+        check_format(db, path, "reads")
         db.execute("BEGIN")
         yield db
     except sqlite3.DatabaseError as error:
@@ -133,15 +133,6 @@ def _uri(path: Path) -> str:
     log = path.with_name(path.name + "-wal")
     immutable = not log.exists() and not os.access(path.parent, os.W_OK)
     return f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if immutable else "")
-
-
-def _check(db: sqlite3.Connection, path: Path) -> None:
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION:
-        raise StoreError(f"{path} is not a database of optdsl")
-    if version != FORMAT:
-        raise StoreError(f"{path} has the format {version}, and this optdsl reads {FORMAT}")
 
 
 def _require_file(folder: Path, path: Path) -> None:

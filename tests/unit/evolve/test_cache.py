@@ -6,40 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.search import CONFIG
 
 from optdsl.evolve.cache import FitnessCache, context
-from optdsl.evolve.config import RunConfig
 from optdsl.evolve.judge import Outcome
 from optdsl.evolve.store import StoreError
 
-CONFIG = RunConfig(
-    version="1",
-    task="quadratic",
-    task_digest="0" * 32,
-    learning_rate=1.0,
-    evaluator="bytecode",
-    strategy="evolution",
-    baselines=("tune",),
-    baseline_compute=1,
-    programs=10,
-    restarts=1,
-    population=10,
-    tournament=2,
-    mutations=("insert", "delete", "modify"),
-    seed=0,
-    seeds=(1, 2),
-    hurdles=(0.5,),
-    lag=4,
-    cache_level="structural",
-    functions="paper",
-    protected=False,
-    program="",
-)
+TWO_SEEDS = replace(CONFIG, seeds=(1, 2))
 WHOLE = Outcome(((-1.0, -2.0), (-3.0, -4.0)))
 
 
 def test_what_one_run_adds_another_finds(tmp_path: Path) -> None:
-    one, other = (FitnessCache(tmp_path / "cache", CONFIG) for _ in range(2))
+    one, other = (FitnessCache(tmp_path / "cache", TWO_SEEDS) for _ in range(2))
     assert one.lookup("a") is None
     one.add("a", WHOLE)
     assert other.lookup("a") == WHOLE
@@ -50,7 +28,7 @@ def test_what_one_run_adds_another_finds(tmp_path: Path) -> None:
 
 
 def test_only_what_another_run_would_find_is_kept(tmp_path: Path) -> None:
-    cache = FitnessCache(tmp_path / "cache", CONFIG)
+    cache = FitnessCache(tmp_path / "cache", TWO_SEEDS)
     cache.add("stopped at a hurdle", Outcome(((-1.0, -2.0),)))
     cache.add("crashed", Outcome(failure="crashed"))
     cache.add("diverged", Outcome(((-math.inf, -math.inf),)))
@@ -74,13 +52,13 @@ def test_only_what_another_run_would_find_is_kept(tmp_path: Path) -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_another_context_has_other_entries(tmp_path: Path, change: dict[str, object]) -> None:
-    cache = FitnessCache(tmp_path / "cache", CONFIG)
+    cache = FitnessCache(tmp_path / "cache", TWO_SEEDS)
     cache.add("a", WHOLE)
-    other = FitnessCache(tmp_path / "cache", replace(CONFIG, **change))
+    other = FitnessCache(tmp_path / "cache", replace(TWO_SEEDS, **change))
     assert other.lookup("a") is None
     cache.close()
     other.close()
-    assert context(replace(CONFIG, seed=7, population=3, programs=9)) == context(CONFIG)
+    assert context(replace(TWO_SEEDS, seed=7, population=3, programs=9)) == context(TWO_SEEDS)
 
 
 def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -92,5 +70,5 @@ def test_another_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     db.close()
     for path in (text, foreign, tmp_path / "no folder" / "cache"):
         with pytest.raises(StoreError):
-            FitnessCache(path, CONFIG)
+            FitnessCache(path, TWO_SEEDS)
     assert text.read_text() == "precious " * 200
