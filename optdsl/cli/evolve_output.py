@@ -93,6 +93,7 @@ def show_summary(summary: Summary) -> None:
     for name, report in rows:
         table.add_row(name, *_cells(report))
     CONSOLE.print(table)
+    CONSOLE.print(Text(f"started from: {summary.start}"), soft_wrap=True)
     CONSOLE.print(
         f"{progress.programs} programs, {progress.evaluations} evaluated "
         f"({progress.hit_rate:.1%} from cache), {progress.invalid} invalid, "

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from optdsl.evolve.config import RunConfig
+from optdsl.diagnostics import Source
+from optdsl.evolve.config import CONFIG_FILE, RunConfig
 from optdsl.evolve.driver import Progress
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
 from optdsl.evolve.store import Ancestor
+from optdsl.frontend import load
 from optdsl.ir import Program, print_program
 
 TUNE = "tune"
@@ -40,11 +42,19 @@ class Summary:
         """The initial program with its constants tuned."""
         return self.baselines[TUNE]
 
+    @property
+    def start(self) -> str:
+        """What the initial program calls itself: its docstring's first line, or its parameters."""
+        program = load(Source(CONFIG_FILE, self.config.program))
+        names = ", ".join(entry.name for entry in program.inputs)
+        return program.doc.split("\n")[0] or f"train({names})"
+
     def to_json(self) -> dict[str, object]:
         """The object that `evolve --json` prints."""
         progress = self.progress
         return {
             "task": self.config.task,
+            "start": self.start,
             "programs": progress.programs,
             "evaluations": progress.evaluations,
             "cache_hits": progress.cache_hits,

@@ -122,7 +122,13 @@ def test_a_run_and_its_folder(cli, tmp_path: Path) -> None:
         "run.lock",
         "run.sqlite",
     ]
-    for part in ("searching for quadratic", "as started", "verdict: ", "written to"):
+    for part in (
+        "searching for quadratic",
+        "as started",
+        "started from: AdamW: Program 3",
+        "verdict: ",
+        "written to",
+    ):
         assert part in result.err
 
 
