@@ -27,6 +27,10 @@ COMMANDS: dict[str, str] = {
 """Name and summary; NAME's code is `optdsl.cli.NAME:command`, imported when it is called."""
 
 
+QUICK = ("check", "fmt", "inspect", "equal")
+"""The commands that people and editors call all the time."""
+
+
 class Commands(click.Group):
     """Imports a command only when it is used: `check` must not wait for JAX."""
 
@@ -38,6 +42,10 @@ class Commands(click.Group):
         """The command, or None."""
         if cmd_name not in COMMANDS:
             return None
+        if cmd_name in QUICK:
+            # NumPy's linear algebra starts its threads when it is imported, and nothing here needs
+            # it: they would be a quarter of the processor time.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         return importlib.import_module(f"optdsl.cli.{cmd_name}").command
 
     def resolve_command(
