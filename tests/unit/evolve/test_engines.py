@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -216,7 +217,8 @@ def test_workers_are_sent_no_interrupts(pool: Pool) -> None:
 
 
 def to_this_thread() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    """Not to the process: the system may hand that to any thread, and late."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
 
 def to_another_thread() -> None:
