@@ -88,6 +88,11 @@ def test_one_worker(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_ray(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
+    evolve(*SMALL, "--engine", "ray", "--workers", 2, "--out", tmp_path / "run")
+    assert_same(tmp_path / "run", whole)
+
+
 def commits(folder: Path) -> int:
     """How many there are so far."""
     uri = f"file:{folder / 'run.sqlite'}?mode=ro"
