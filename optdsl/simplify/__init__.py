@@ -1,0 +1,1 @@
+"""Simplification: exact, algebraic, and by evidence from training."""
