@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "Show everything static about a program.",
     "equal": "Tell whether two programs are the same.",
     "compile": "Write a program as standalone Python source.",
+    "simplify": "Make a program shorter without loss.",
     "train": "Train a task with a program.",
     "evolve": "Search for a better program.",
     "report": "Make one self-contained page about a search.",

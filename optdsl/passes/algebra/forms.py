@@ -197,7 +197,9 @@ class Algebra:
                 args = [*args[:i], scaled(form, 1 / scale), *args[i + 1 :]]
                 outside = math.copysign(1.0, scale) if op.name == "cosine_sim" else scale
                 factor *= abs(outside) if op.name in NORMS else outside
-        elif len(args) == 1 and args[0] and args[0][0][1] < 0.0 and op.props & {Prop.ODD, Prop.EVEN}:
+        elif (
+            len(args) == 1 and args[0] and args[0][0][1] < 0.0 and op.props & {Prop.ODD, Prop.EVEN}
+        ):
             args = [scaled(args[0], -1.0)]
             factor = -1.0 if Prop.ODD in op.props else 1.0
         if op.commutative:

@@ -139,7 +139,9 @@ def _match_atom(
     for args in orders:
         states = [bound]
         for form, arg in zip(shape.args, args, strict=True):
-            states = [new for old in states for new in _match_form(pattern, form, algebra, arg, old)]
+            states = [
+                new for old in states for new in _match_form(pattern, form, algebra, arg, old)
+            ]
         yield from states
 
 

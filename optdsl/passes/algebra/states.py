@@ -118,8 +118,9 @@ REDUCTIONS: tuple[Reduction, ...] = (
 )
 
 
-def nonnegative_states(forms: Forms, algebra: Callable[[frozenset[int]], tuple[Algebra, Forms]]
-                       ) -> frozenset[int]:
+def nonnegative_states(
+    forms: Forms, algebra: Callable[[frozenset[int]], tuple[Algebra, Forms]]
+) -> frozenset[int]:
     """The states that stay at 0 or above, as they start at 0.
 
     Args:
@@ -169,9 +170,7 @@ def _ratios(x: Form, y: Form) -> list[float]:
     return list(dict.fromkeys([1.0, *(1.0 if abs(r - 1) < CLOSE else r for r in ratios)]))
 
 
-def _weights(
-    algebra: Algebra, outside: list[Form], first: int, second: int
-) -> Iterator[float]:
+def _weights(algebra: Algebra, outside: list[Form], first: int, second: int) -> Iterator[float]:
     """Ratios of the coefficients of two states where they stand beside each other in a sum."""
     ((one, _),), ((two, _),) = algebra.leaf(first), algebra.leaf(second)
     sums = list(outside)

@@ -100,7 +100,9 @@ class _Writer:
         parts = self._parts(inner)
         scale = self._scale(parts, shared)
         if len(parts) > 1 or shared:
-            parts = [part._replace(coefficient=part.coefficient / scale) for part in parts]
+            parts = [
+                part._replace(coefficient=_snapped(part.coefficient / scale)) for part in parts
+            ]
             total = self._chain(parts)
             return self._multiplied(tuple(sorted(shared.items())), scale, total)
         return self._part(parts[0], parts[0].coefficient)
@@ -111,9 +113,7 @@ class _Writer:
         best: tuple[int, _Part, Form] | None = None
         for part in self._factorings(form):
             assert part.sum is not None
-            product = self.algebra.times(
-                ((part.monomial, part.coefficient),), part.sum
-            )
+            product = self.algebra.times(((part.monomial, part.coefficient),), part.sum)
             rest = self.algebra.add(form, scaled(product, -1.0))
             written = 0 if part.sum in self.sums else _cost(part.sum)
             cost = written + len(part.monomial) + (abs(part.coefficient) != 1.0)
@@ -163,10 +163,21 @@ class _Writer:
                 values = [self._part(part, size) for part in equal]
             (added if coefficient > 0.0 else subtracted).extend(values)
         if not added:
-            return self._op("*", -1.0, self._added(subtracted))
+            return self._negative(parts)
         result = self._added(added)
         for value in subtracted:
             result = self._op("-", result, value)
+        return result
+
+    def _negative(self, parts: list["_Part"]) -> Operand:
+        """A sum of negative parts: one that is multiplied anyway takes the sign, if there is one."""
+        first = next((part for part in parts if part.coefficient != -1.0), None)
+        if first is None:
+            return self._op("*", -1.0, self._added([self._part(part, 1.0) for part in parts]))
+        result = self._part(first, first.coefficient)
+        for part in parts:
+            if part is not first:
+                result = self._op("-", result, self._part(part, -part.coefficient))
         return result
 
     def _blend(self, parts: list["_Part"]) -> Operand | None:
@@ -207,11 +218,23 @@ class _Writer:
 
     def _scale(self, parts: list["_Part"], shared: dict[int, float]) -> float:
         """The constant to take out of a sum whose common factors are taken out."""
+        sizes = [part.coefficient for part in parts]
+        if not shared:
+            return 1.0
+        if len({abs(size) for size in sizes}) == 1:
+            return sizes[0]
+        total = sum(sizes)
+        if len(parts) == 2 and min(sizes) * max(sizes) > 0.0 and any(map(self._is_state, parts)):
+            return total if abs(total - 1.0) > NOISE else 1.0
         rates = [self.algebra.atoms[atom] for atom in shared]
-        if any(isinstance(a, Leaf) and self._role(a.value) is Role.LEARNING_RATE for a in rates):
-            return abs(parts[0].coefficient)
-        sizes = {abs(part.coefficient) for part in parts}
-        return sizes.pop() if shared and len(sizes) == 1 else 1.0
+        if not any(
+            isinstance(a, Leaf) and self._role(a.value) is Role.LEARNING_RATE for a in rates
+        ):
+            return 1.0
+        first = abs(sizes[0]) if max(sizes) > 0.0 else sizes[0]
+        multiplied = sum(abs(size) != 1.0 for size in sizes)
+        after = sum(abs(_snapped(size / first)) != 1.0 for size in sizes)
+        return first if after < multiplied else 1.0
 
     def _product(self, form: Form) -> Operand:
         ((monomial, coefficient),) = form
@@ -243,8 +266,12 @@ class _Writer:
         found: dict[tuple[str, float], list[Operand]] = {}
         for number_, exponent in monomial:
             atom = self.algebra.atoms[number_]
-            name = atom.op.name if isinstance(atom, Call) and atom.op.name in ("abs", "sign") else ""
-            value = self.write(atom.args[0]) if name and isinstance(atom, Call) else self._atom(atom)
+            name = (
+                atom.op.name if isinstance(atom, Call) and atom.op.name in ("abs", "sign") else ""
+            )
+            value = (
+                self.write(atom.args[0]) if name and isinstance(atom, Call) else self._atom(atom)
+            )
             found.setdefault((name, exponent), []).append(value)
         return found
 
