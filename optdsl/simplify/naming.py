@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from optdsl.ir import Builder, Input, Operation, Program, Role, rewrite
-from optdsl.ops import BY_NAME, Kind
+from optdsl.ops import Kind
 from optdsl.passes.algebra import Level
 from optdsl.simplify.check import difference, passes
 from optdsl.simplify.steps import Trail
@@ -12,7 +12,6 @@ UPDATE = "update"
 
 RESULTS: dict[str, str] = {
     "abs": "size",
-    "arcsin": "bent",
     "clip_by_global_norm": "clipped",
     "cosine_sim": "cosine",
     "dot": "product",
@@ -23,6 +22,9 @@ RESULTS: dict[str, str] = {
     "sqrt": "root",
     "square": "squared",
     "/": "ratio",
+    "+": "total",
+    "-": "difference",
+    "*": "scaled",
 }
 """What a result is called that is neither an update, a state's new value nor weight decay."""
 
@@ -38,16 +40,12 @@ def lift_learning_rate(trail: Trail) -> float:
     """
     program = trail.program
     rates = program.with_role(Role.LEARNING_RATE)
-    readers = [
-        (value, operation)
-        for value, operation in enumerate(program.operations, start=len(program.inputs))
-        if set(rates) & set(operation.args)
-    ]
+    readers = [op for op in program.operations if set(rates) & set(op.args)]
     if len(readers) != 1 or set(rates) & set(program.outputs):
         return 1.0
-    value, operation = readers[0]
-    constants = [program.constants[~arg] for arg in operation.args if arg < 0]
-    if operation.op.name != "*" or not constants or not constants[0] > 0.0:
+    op, args, _ = readers[0]
+    constants = [program.constants[~arg] for arg in args if arg < 0]
+    if op.name != "*" or not constants or not constants[0] > 0.0:
         return 1.0
     factor = constants[0]
 
@@ -185,19 +183,20 @@ def _with_result_names(program: Program) -> Program:
 
 
 def _update_chain(program: Program) -> set[int]:
-    """The values on the way to the update: its first array operand, and that one's, and so on."""
+    """The values on the way to the update: of the last statement's operands the one that is no
+    weight decay, and so on, down to what is no arithmetic or kept as state."""
     first = len(program.inputs)
     chain: set[int] = set()
     value = program.outputs[0]
-    while value >= first and value not in chain:
+    while value >= first and value not in chain and value not in program.outputs[1:]:
         chain.add(value)
         op, args, _ = program.operations[value - first]
-        if op not in (BY_NAME["*"], BY_NAME["+"], BY_NAME["-"]):
+        if op.name not in ("*", "/", "+", "-"):
             break
         weights = set(program.with_role(Role.WEIGHT))
         results = [arg for arg in args if arg >= first and not _reads(program, arg) & weights]
         results = results or [arg for arg in args if arg >= first]
-        value = results[-1] if results else -1
+        value = (results[0] if op.name == "/" else results[-1]) if results else -1
     return chain
 
 

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from optdsl.ir import Program, Role, keep, operand_text, print_operation, rewrite
+from optdsl.ops import BY_NAME, Prop
 from optdsl.passes.canonical import canonical_hash
 from optdsl.passes.infer import KindError, infer
 from optdsl.simplify.formal import size, smallest
+
+SIGN = BY_NAME["sign"]
 
 Removal = tuple[str, Program]
 """What is done, and the program after it and after all formal rewriting."""
@@ -21,13 +24,13 @@ def removals(program: Program) -> list[Removal]:
         except KindError:
             continue
         changed = smallest(changed)
-        if size(changed) < size(program):
+        if size(changed) < size(program) and _reads_rate(changed) >= _reads_rate(program):
             found.setdefault(canonical_hash(changed), (reason, changed))
     return sorted(found.values(), key=lambda removal: size(removal[1]))
 
 
 def _replacements(program: Program) -> Iterator[Removal]:
-    """A result by one of its arguments, 0 or 1; a state by 0 or the gradient.
+    """A result by an argument, 0, 1 or, of an odd function, a sign; a state by 0 or the gradient.
 
     A value times a constant is not replaced by the value: this is a rounder constant, and no
     statement that says what else to compute.
@@ -40,11 +43,27 @@ def _replacements(program: Program) -> Iterator[Removal]:
         for instead in dict.fromkeys((*(() if scales else values), 0.0, 1.0)):
             text = _text(program, instead)
             yield f"`{statement}` replaced by {text}", _reading(program, first + position, instead)
+        if op.props >= {Prop.ODD, Prop.MONOTONE} and op is not SIGN:
+            yield f"`{statement}` replaced by the sign", _as_sign(program, position)
     gradients = program.with_role(Role.GRADIENT)
     for state in program.states:
         for instead in (0.0, *gradients):
             name, text = program.inputs[state].name, _text(program, instead)
             yield f"the state `{name}` replaced by {text}", _reading(program, state, instead)
+
+
+def _as_sign(program: Program, position: int) -> Program:
+    """The program with `sign` in the place of a function that saturates."""
+    operations = list(program.operations)
+    operations[position] = operations[position]._replace(op=SIGN)
+    return replace(program, operations=tuple(operations))
+
+
+def _reads_rate(program: Program) -> bool:
+    """Whether the program has a learning rate: one that has loses it in no simplification."""
+    rates = set(program.with_role(Role.LEARNING_RATE))
+    read = {arg for operation in program.operations for arg in operation.args}
+    return bool(rates & (read | set(program.outputs)))
 
 
 def _reading(program: Program, value: int, instead: int | float) -> Program:

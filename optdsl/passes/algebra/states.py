@@ -47,7 +47,7 @@ def zero_states(algebra: Algebra, forms: Forms) -> tuple[Forms, str] | None:
     """States that never leave zero: the largest set that stays zero if all of it is."""
     zero = set(forms.new)
     while zero:
-        assumed = {state: () for state in zero}
+        assumed: dict[int, Form] = dict.fromkeys(zero, ())
         stay = {s for s in zero if not algebra.substitute(forms.new[s], assumed)}
         if stay == zero:
             names = _names(algebra, zero)

@@ -73,7 +73,7 @@ class _Writer:
         """A value with that form."""
         value = as_number(form)
         if value is not None:
-            return value
+            return _readable(value)
         if form not in self.known:
             self.writing.add(form)
             self.known[form] = self._product(form) if len(form) == 1 else self._sum(form)
@@ -170,7 +170,7 @@ class _Writer:
         return result
 
     def _negative(self, parts: list["_Part"]) -> Operand:
-        """A sum of negative parts: one that is multiplied anyway takes the sign, if there is one."""
+        """A sum of negative parts: one that is multiplied anyway takes the sign."""
         first = next((part for part in parts if part.coefficient != -1.0), None)
         if first is None:
             return self._op("*", -1.0, self._added([self._part(part, 1.0) for part in parts]))
@@ -219,20 +219,21 @@ class _Writer:
     def _scale(self, parts: list["_Part"], shared: dict[int, float]) -> float:
         """The constant to take out of a sum whose common factors are taken out."""
         sizes = [part.coefficient for part in parts]
+        multiplied = sum(abs(size) != 1.0 for size in sizes)
+        total = sum(sizes)
+        averages = min(sizes) * max(sizes) > 0.0 and any(map(self._is_state, parts))
+        if len(parts) == 2 and averages and (shared or multiplied == 2):
+            return total if abs(total - 1.0) > NOISE else 1.0
         if not shared:
             return 1.0
         if len({abs(size) for size in sizes}) == 1:
             return sizes[0]
-        total = sum(sizes)
-        if len(parts) == 2 and min(sizes) * max(sizes) > 0.0 and any(map(self._is_state, parts)):
-            return total if abs(total - 1.0) > NOISE else 1.0
         rates = [self.algebra.atoms[atom] for atom in shared]
         if not any(
             isinstance(a, Leaf) and self._role(a.value) is Role.LEARNING_RATE for a in rates
         ):
             return 1.0
         first = abs(sizes[0]) if max(sizes) > 0.0 else sizes[0]
-        multiplied = sum(abs(size) != 1.0 for size in sizes)
         after = sum(abs(_snapped(size / first)) != 1.0 for size in sizes)
         return first if after < multiplied else 1.0
 
@@ -266,14 +267,24 @@ class _Writer:
         found: dict[tuple[str, float], list[Operand]] = {}
         for number_, exponent in monomial:
             atom = self.algebra.atoms[number_]
-            name = (
-                atom.op.name if isinstance(atom, Call) and atom.op.name in ("abs", "sign") else ""
-            )
-            value = (
-                self.write(atom.args[0]) if name and isinstance(atom, Call) else self._atom(atom)
-            )
+            if isinstance(atom, Call) and atom.op.name in ("abs", "sign"):
+                name, value = atom.op.name, self._argument(atom.op.name, atom.args[0])
+            else:
+                name, value = "", self._atom(atom)
             found.setdefault((name, exponent), []).append(value)
         return found
+
+    def _argument(self, name: str, form: Form) -> Operand:
+        """The argument of `abs` or `sign`; to the latter, what is written anyway and a positive
+        multiple of it is as good."""
+        if name == "sign" and len(form) > 1:
+            for other in self.forms.new.values():
+                ratio = dict(other).get(form[0][0], 0.0) / form[0][1]
+                if ratio > 0.0 and not self.algebra.add(other, scaled(form, -ratio)):
+                    return self.write(other)
+            if min(c for _, c in form) > 0.0:
+                form = scaled(form, 1.0 / sum(c for _, c in form))
+        return self.write(form)
 
     def _atom(self, atom: Atom) -> Operand:
         match atom:
@@ -308,6 +319,7 @@ class _Writer:
 
     def _op(self, name: str, *args: Operand) -> Operand:
         """A use of a function, written once."""
+        args = tuple(_readable(arg) if isinstance(arg, float) else arg for arg in args)
         key = (name, tuple(map(repr, args)))
         if key not in self.uses:
             op = BY_NAME[name]
@@ -359,6 +371,12 @@ def _quotient(monomial: Monomial, by: Monomial) -> Monomial:
     for atom, n in by:
         powers[atom] = powers.get(atom, 0.0) - n
     return tuple((atom, n) for atom, n in sorted(powers.items()) if n)
+
+
+def _readable(value: float) -> float:
+    """0.02 for 0.020000000000000004: without what rounding left in the last digits."""
+    short = float(f"{value:.8g}")
+    return short if abs(short - value) <= 1e-14 * abs(value) else value
 
 
 def _snapped(value: float) -> float:
