@@ -36,6 +36,11 @@ def cast(new, old):
     """`new` in the shape and dtype of `old`, so that those never change."""
     return jnp.broadcast_to(new, jnp.shape(old)).astype(jnp.result_type(old))
 ''',
+    "after": '''
+def after(new, earlier):
+    """`new`, but made after `earlier`: a sign bit is less than 2, which XLA does not see."""
+    return jnp.where(jnp.signbit(earlier) < 2, new, 0)
+''',
     "matrix": '''
 def matrix(x):
     """An array as a matrix: its last dimension as columns."""
@@ -54,6 +59,7 @@ RESERVED = frozenset(
     | {"jax", "jnp", "optax", "NamedTuple", "learning_rate", "updates", "state", "params"}
     | {"extra_args", "count", "scalar", "structure", "init_fn", "update_fn", "steps", "leaves"}
     | {"x", "y", "old", "new", "rate", "terms", "columns", "new_state", "NO_PARAMS", "leaf"}
+    | {"made", "earlier"}
     | {f"leaf_{stage}" for stage in range(1, 100)}
 )
 """Names that the source has other uses for."""
@@ -74,7 +80,7 @@ def emit_source(program: Program, name: str) -> str:
     weights = f'\nNO_PARAMS = "{NO_WEIGHTS}"\n' if "NO_PARAMS" in factory else ""
     helpers = [text for helper, text in HELPERS.items() if _is_used(helper, factory)]
     if _is_used("spread", factory) and HELPERS["matrix"] not in helpers:
-        helpers.insert(1, HELPERS["matrix"])
+        helpers.insert(-1, HELPERS["matrix"])
     parts = [
         _module_docstring(prepared.doc, digest),
         "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\nimport optax\n",

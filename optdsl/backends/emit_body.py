@@ -14,6 +14,7 @@ from optdsl.ir import Operation, Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.infer import infer
+from optdsl.passes.overwrites import write_order
 
 MAX_EXPRESSION = 80
 """Statements are no longer than this, where names for their parts make them shorter."""
@@ -139,7 +140,28 @@ class _Emitter:
             else:
                 lines.append(f"{new} = {self._cast_list(output, name)}")
                 fields.append(Field(name, entry.kind, entry.dtype, f"structure.unflatten({new})"))
-        return update, tuple(fields), lines
+        return update, tuple(fields), [*lines, *self._write_order(update, fields)]
+
+    def _write_order(self, update: str, fields: list[Field]) -> list[str]:
+        """The statements that order the overwriting of states: see `passes/overwrites.py`."""
+        order = write_order(self.program)
+        if not order:
+            return []
+        lists = ["made", *(f.new.removeprefix("structure.unflatten(")[:-1] for f in fields)]
+        weights, indent = "structure.flatten_up_to(params)", ""
+        if self._reads(Role.WEIGHT):
+            weights = self.names.of(self.program.with_role(Role.WEIGHT)[0])
+        lines = ["# What reads an old value comes first, so that XLA need not copy to keep it."]
+        if not self._reads(Role.WEIGHT):
+            lines.append("if params is not None:")
+            indent = "    "
+        lines.append(f"{indent}made = optax.apply_updates({weights}, {update})")
+        for own, readers in order:
+            new = lists[own]
+            for reader in readers:
+                pairs = f"zip({new}, {lists[reader]}, strict=True)"
+                lines.append(f"{indent}{new} = [after(*pair) for pair in {pairs}]")
+        return lines
 
     def _cast_list(self, output: int, old: str, negated: bool = False) -> str:
         """The leaves of an output in the shapes and dtypes of the list `old`."""

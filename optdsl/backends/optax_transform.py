@@ -16,6 +16,7 @@ from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values
+from optdsl.passes.overwrites import write_order
 from optdsl.passes.pipeline import prepare
 
 NO_WEIGHTS = (
@@ -80,6 +81,7 @@ def _transformation(
     prepared = prepare(program, constants)
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
+    order = write_order(prepared)
     reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
     def init_fn(params: Any) -> OptimizerState:
@@ -104,10 +106,42 @@ def _transformation(
         }
         update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
-        descent = jax.tree.unflatten(structure, [-block for block in update])
+        descent = [-block for block in update]
+        if order and weights is not None:
+            new = _ordered(prepared, order, optax.apply_updates(weights, descent), new)
+        descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def _ordered(
+    program: Program, order: list[tuple[int, list[int]]], weights: Any, state: dict[str, Any]
+) -> dict[str, Any]:
+    """The new state, each variable made after what reads its old value: see `write_order`.
+
+    Args:
+        program: as prepared.
+        order: of this program.
+        weights: the leaves of the new weights, written as `optax.apply_updates` does, so that they
+            are the caller's own.
+        state: the new state; only its numbers' order of computation changes.
+    """
+    names = [program.inputs[i].name for i in program.states]
+    made = {0: weights} | {i: state[name] for i, name in enumerate(names, start=1)}
+    for own, readers in order:
+        for reader in readers:
+            made[own] = [after(*pair) for pair in zip(made[own], made[reader], strict=True)]
+    return {name: made[i] for i, name in enumerate(names, start=1)}
+
+
+def after(new: jax.Array, earlier: jax.Array) -> jax.Array:
+    """`new`, bit for bit, made after `earlier`, an array of the same shape.
+
+    A sign bit is always less than 2. XLA does not see that, and orders the two loops; LLVM does,
+    and reads nothing. Elementwise, so that sharded arrays need no communication for it.
+    """
+    return jnp.where(jnp.signbit(earlier) < 2, new, 0)
 
 
 def _check_value(name: str, value: Any, optional: bool) -> None:

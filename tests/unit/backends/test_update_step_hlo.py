@@ -1,0 +1,68 @@
+"""The compiled step of every stdlib program writes weights and states in place, without copies."""
+
+import re
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optdsl
+from optdsl.backends.emit import emit_source
+from optdsl.backends.optax_transform import after
+from optdsl.frontend import find_source, load, stdlib
+
+SIZE = 70_001
+"""Of an array: no other number in the compiled text."""
+COPIED = {"adabelief": 1, "cocob": 2, "dadapt_adamw": 2}
+"""Copies that remain for each weight array: new values are computed again from old ones."""
+
+
+def transformation(name: str, emitted: bool) -> Any:
+    """The optimizer of a stdlib program, from the library or from the source that it emits."""
+    factory = optdsl.load(name).optimizer
+    if emitted:
+        module: dict[str, Any] = {}
+        exec(emit_source(load(find_source(name)), name), module)
+        factory = module[name]
+    return factory(learning_rate=1e-3)
+
+
+def compiled(tx: Any, weights: Any) -> Any:
+    """A user's own training step with donated buffers, compiled."""
+
+    def step(weights: Any, state: Any, gradients: Any) -> Any:
+        updates, state = tx.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+    jitted = jax.jit(step, donate_argnums=(0, 1))
+    return jitted.lower(weights, tx.init(weights), weights).compile()
+
+
+def full_copies(text: str) -> int:
+    """The copies of whole arrays in a compiled text."""
+    return len(re.findall(rf"= f32\[{SIZE}\]\S* copy\(", text))
+
+
+@pytest.mark.parametrize("emitted", [False, True], ids=["library", "emitted"])
+@pytest.mark.parametrize("name", stdlib())
+def test_donated_arrays_are_not_copied(name: str, emitted: bool) -> None:
+    weights = [jnp.ones(SIZE), jnp.ones(SIZE)]
+    step = compiled(transformation(name, emitted), weights)
+    assert full_copies(step.as_text()) == COPIED.get(name, 0) * len(weights)
+    assert step.memory_analysis().alias_size_in_bytes >= 2 * 4 * SIZE
+
+
+def test_optax_lion_is_copied_so_that_the_count_means_something() -> None:
+    assert full_copies(compiled(optax.lion(1e-3), [jnp.ones(SIZE)]).as_text()) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int32"])
+@pytest.mark.parametrize("shape", [(), (0,), (6,)])
+def test_after_is_its_first_argument_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
+    odd = jnp.array([jnp.nan, -jnp.nan, jnp.inf, -jnp.inf, -0.0, 1e-45])
+    new = odd if shape == (6,) else jnp.full(shape, -0.0)
+    earlier = jnp.full(shape, -1).astype(dtype) if dtype == "int32" else new.astype(dtype)
+    assert np.asarray(jax.jit(after)(new, earlier)).tobytes() == np.asarray(new).tobytes()

@@ -1,0 +1,40 @@
+"""Which states wait until the weights are made."""
+
+import pytest
+
+from optdsl.diagnostics import Source
+from optdsl.frontend import load
+from optdsl.passes.overwrites import write_order
+
+
+@pytest.mark.parametrize(
+    ("body", "order"),
+    [
+        ("m = g + m\n    return m", []),  # the update reads the new value alone
+        ("u = g + m\n    m = g\n    return u", [(1, [0])]),
+        ("u = g + m\n    return u", []),  # never overwritten
+    ],
+)
+def test_a_state_waits_if_the_update_reads_its_old_value(body: str, order: object) -> None:
+    text = f"def train(g, m):\n    {body}, m\n"
+    assert write_order(load(Source("<test>", text))) == order
+
+
+def test_what_a_waiting_state_reads_waits_for_it() -> None:
+    text = "def train(g, m, v):\n    return g / v, g - 2 * m, v + m\n"
+    assert write_order(load(Source("<test>", text))) == [(2, [0]), (1, [2])]
+
+
+def test_states_that_read_each_other_have_some_order() -> None:
+    text = "def train(g, m, v):\n    return g * v * m, v + g, m + g\n"
+    order = write_order(load(Source("<test>", text)))
+    placed = [0]
+    for own, readers in order:
+        assert set(readers) <= set(placed)
+        placed.append(own)
+    assert sorted(placed) == [0, 1, 2]
+
+
+def test_numbers_do_not_wait() -> None:
+    text = "def train(g, c: scalar):\n    return g * c, c + 1\n"
+    assert write_order(load(Source("<test>", text))) == []
