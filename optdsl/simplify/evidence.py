@@ -81,9 +81,9 @@ class ByEvidence:
         }
         trail.take(stage, reason, trained.program, evidence)
         self.say(f"{reason}: costs {loss.mean:.4f} ± {loss.error:.4f}")
-        self.present = trained
-        if trained.fitness > self.best.fitness:
-            self.best = trained
+        # A reference at a rate that suits another program would be easy to beat.
+        self.present = self.trials.climbed(trained)
+        self.best = max(self.best, self.present, key=lambda option: option.fitness)
         return True
 
     def _reference(self) -> Trained:

@@ -50,7 +50,7 @@ def lift_learning_rate(trail: Trail) -> float:
     factor = constants[0]
 
     def drop(builder: Builder, operation: Operation, args: list[int | float]) -> int | float:
-        is_product = operation.op.name == "*" and factor in args and rates[0] in args
+        is_product = any(isinstance(arg, float) for arg in args) and rates[0] in args
         return rates[0] if is_product else builder.add(operation.op, args, operation.name)
 
     changed = rewrite(program, drop)

@@ -40,7 +40,7 @@ def _replacements(program: Program) -> Iterator[Removal]:
         statement = print_operation(program, position)
         values = [a if a >= 0 else program.constants[~a] for a in args]
         scales = op.name in ("*", "/") and any(isinstance(value, float) for value in values)
-        for instead in dict.fromkeys((*(() if scales else values), 0.0, 1.0)):
+        for instead in (*(() if scales else values), 0.0, 1.0):
             text = _text(program, instead)
             yield f"`{statement}` replaced by {text}", _reading(program, first + position, instead)
         if op.props >= {Prop.ODD, Prop.MONOTONE} and op is not SIGN:

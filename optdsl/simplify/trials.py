@@ -34,8 +34,11 @@ QUANTILE = 2.07
 STEP = math.sqrt(10.0)
 """The ratio of neighbouring learning rates in a grid."""
 
-WIDE = tuple(STEP**i for i in range(-4, 5))
-"""The grid for the original, relative to its default."""
+WIDE = range(-4, 5)
+"""The grid for the original: how many steps from its default."""
+
+FURTHER = 8
+"""How many steps the grid goes on where its best is at an end, or where all of it diverges."""
 
 NARROW = tuple(STEP**i for i in (-2, -1, 1, 2))
 """The rates that a candidate is tried at besides the present one."""
@@ -104,10 +107,19 @@ class Trials:
         return self._known[key]
 
     def tuned(self, program: Program) -> Trained:
-        """The program at the best rate of the wide grid."""
+        """The program at the best rate of a grid that is wide enough to hold it."""
         default = default_learning_rate(program, self.task)
-        rates = [default * factor for factor in WIDE]
-        return self._best(program, rates, SEEDS)
+        steps = list(WIDE)
+        while True:
+            best = self._best(program, [default * STEP**i for i in steps], SEEDS)
+            if len(steps) > len(WIDE) + FURTHER:
+                return best
+            if best.fitness == FAILED or best.rate == default * STEP ** steps[0]:
+                steps.insert(0, steps[0] - 1)
+            elif best.rate == default * STEP ** steps[-1]:
+                steps.append(steps[-1] + 1)
+            else:
+                return best
 
     def candidate(self, program: Program, reference: Trained, tolerance: float) -> Trained | None:
         """The program on all seeds at a rate that suits it, or None if it is clearly worse."""
@@ -119,6 +131,17 @@ class Trials:
             if cost(best.scores, known).mean > 3 * tolerance:
                 return None
         return Trained(program, best.rate, self.scores(program, best.rate, SEEDS))
+
+    def climbed(self, trained: Trained) -> Trained:
+        """The same program at a better rate, if a neighbouring one is."""
+        best = trained
+        for factor in (STEP, 1.0 / STEP):
+            for _ in range(FURTHER):
+                further = self._best(best.program, [best.rate * factor], SEEDS)
+                if further.fitness <= best.fitness:
+                    break
+                best = further
+        return best
 
     def on(self, trained: Trained, seeds: tuple[int, ...]) -> Trained:
         """The same program at the same rate on other seeds."""

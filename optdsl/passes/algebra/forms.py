@@ -42,6 +42,8 @@ NEVER_NEGATIVE = frozenset(
     {"abs", "exp", "exp2", "exp10", "cosh", "arccos", "arccosh", "norm", "global_norm", "sqrt"}
 )
 
+POSITIVE = frozenset({"exp", "exp2", "exp10", "cosh"})
+
 LINEAR = frozenset({"mean", "sum", "row_mean", "column_mean", "transpose", "dot", "matmul"})
 """In each argument: a constant factor comes out."""
 
@@ -329,6 +331,21 @@ class Algebra:
             for monomial, coefficient in form
         )
 
+    def is_positive(self, form: Form) -> bool:
+        """Whether all numbers of a value with this form are above 0, where they are finite."""
+        return self.is_nonnegative(form) and any(
+            all(self._is_positive(atom) for atom, _ in monomial) for monomial, _ in form
+        )
+
+    def _is_positive(self, number_: int) -> bool:
+        match self.atoms[number_]:
+            case Leaf(value):
+                return value in self.nonnegative and self.inputs[value].role is not Role.STATE
+            case Call(op, _, _):
+                return op.name in POSITIVE
+            case Group(form):
+                return self.is_positive(form)
+
     def _is_nonnegative(self, number_: int, exponent: float) -> bool:
         if exponent % 2.0 != 1.0:
             return True
@@ -350,12 +367,16 @@ class Algebra:
         monomial, coefficient = self.as_factor(form)
         result = number(abs(coefficient) if op.name == "abs" else math.copysign(1.0, coefficient))
         for atom, n in monomial:
-            if self._is_nonnegative(atom, n):
-                part = self.factor(atom, n) if op.name == "abs" else number(1.0)
-            elif op.name == "abs":
-                part = self._raise_factor(self._absolute(atom), n)
+            if op.name == "abs":
+                whole = self._is_nonnegative(atom, n)
+                part = (
+                    self.factor(atom, n) if whole else self._raise_factor(self._absolute(atom), n)
+                )
+            elif self._is_positive(atom):
+                part = number(1.0)
             else:
-                part = self.call(op, [self.inner(atom)], ())
+                sign = self.call(op, [self.inner(atom)], ())
+                part = self.power(sign, 2.0) if self._is_nonnegative(atom, n) else sign
             result = self.times(result, part)
         return result
 

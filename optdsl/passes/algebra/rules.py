@@ -1,7 +1,8 @@
 """The rewrite rules beyond arithmetic: one table, one line for each rule, in `.opt` syntax.
 
 A rule's left side is a product of factors; it is found in any product that has these factors, in
-whatever order and among whatever others. `x` and `y` stand for anything, `a` and `b` for scalars.
+whatever order and among whatever others. `x` and `y` stand for anything, `a` and `b` for scalars,
+`p` and `q` for positive ones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,9 @@ from optdsl.ops import OPS, Kind, Prop
 from optdsl.passes.algebra.forms import Algebra, Call, Form, Leaf, Monomial, number
 from optdsl.passes.algebra.reading import read_values
 
-VARIABLES = "x, y, a: scalar, b: scalar"
-NAMES = ("x", "y", "a", "b")
+NAMES = ("x", "y", "a", "b", "p", "q")
+POSITIVE = ("p", "q")
+VARIABLES = "x, y, a: scalar, b: scalar, p: scalar, q: scalar"
 
 
 class Level(IntEnum):
@@ -167,7 +169,11 @@ def _bind(
     if leaf.value in bound:
         if bound[leaf.value] == form:
             yield bound
-    elif pattern.inputs[leaf.value].kind == Kind.ARRAY or algebra.kind(form) == Kind.SCALAR:
+        return
+    variable = pattern.inputs[leaf.value]
+    if variable.kind == Kind.SCALAR and algebra.kind(form) != Kind.SCALAR:
+        return
+    if variable.name not in POSITIVE or algebra.is_positive(form):
         yield {**bound, leaf.value: form}
 
 
@@ -189,15 +195,16 @@ RULES: tuple[Rule, ...] = (
     Rule("x * sign(x)", "abs(x)", F),
     Rule("abs(x) / sign(x)", "x", F),
     Rule("x / sign(x)", "abs(x)", F),
-    Rule("square(sign(x))", "1", F),
+    Rule("cube(sign(x))", "sign(x)", E),
+    Rule("sign(x) * abs(sign(x))", "sign(x)", E),
     Rule("1 / sign(x)", "sign(x)", F),
     Rule("square(abs(x))", "square(x)", E),
     Rule("1 / square(abs(x))", "1 / square(x)", E),
-    Rule("abs(sign(x))", "1", F),
+    Rule("square(square(sign(x)))", "square(sign(x))", E),
     Rule("sign(sign(x))", "sign(x)", E),
     *(Rule(f"sign({op.name}(x))", "sign(x)", F)
       for op in OPS if op.props >= {Prop.ODD, Prop.MONOTONE} and op.name not in ("sign", "cube")),
-    Rule("sign(clip_by_global_norm(x, a))", "sign(x)", F),
+    Rule("sign(clip_by_global_norm(x, p))", "sign(x)", F),
     *(Rule(f"{outer}({inner}(x))", "x", A) for outer, inner in _INVERSES),
     Rule("cbrt(cube(x))", "x", F),
     Rule("cube(cbrt(x))", "x", F),
@@ -220,9 +227,9 @@ RULES: tuple[Rule, ...] = (
     Rule("square(global_norm(x))", "dot(x, x)", A),
     Rule("sqrt(dot(x, x))", "global_norm(x)", F),
     Rule("cosine_sim(x, x)", "1", F),
-    Rule("clip_by_global_norm(clip_by_global_norm(x, a), b)",
-         "clip_by_global_norm(x, minimum(a, b))", F),
-    Rule("clip_by_global_norm(x, a) / global_norm(clip_by_global_norm(x, a))",
+    Rule("clip_by_global_norm(clip_by_global_norm(x, p), q)",
+         "clip_by_global_norm(x, minimum(p, q))", F),
+    Rule("clip_by_global_norm(x, p) / global_norm(clip_by_global_norm(x, p))",
          "x / global_norm(x)", F),
     Rule("where(a < b, x, x)", "x", E),
     Rule("where(a <= b, x, x)", "x", E),
