@@ -53,6 +53,12 @@ DEADLINE = 600.0
 @click.option("--programs", type=click.IntRange(1), default=3000, show_default=True)
 @click.option("--population", type=click.IntRange(1), help="By default the recipe's.")
 @click.option("--tournament", type=click.IntRange(1), help="By default the recipe's.")
+@click.option(
+    "--tune-first",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Programs that first tune the start's constants; by default the recipe's share.",
+)
 @click.option("--restarts", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--workers", type=click.IntRange(0), help="By default, the number of cores.")
@@ -89,7 +95,7 @@ DEADLINE = 600.0
     "hurdles",
     callback=numbers(float),
     metavar="P[,P]...",
-    help="The percentile of the population to reach for more seeds.",
+    help="The percentile of the last programs to reach for more seeds.",
 )
 @click.option("--evaluator", type=click.Choice(["auto", *EVALUATORS]), default="auto")
 @click.option("--cache-level", type=click.Choice(list(KEYS)), default="structural")
@@ -182,6 +188,10 @@ def _begin(
     hurdles = tuple(percent / 100 for percent in options["hurdles"] or ())
     if not options["seeds"] and not options["hurdles"]:
         hurdles = recipe.hurdles
+    tune_first = options["tune_first"]
+    if tune_first is None:
+        is_evolution = options["strategy"] == "evolution"
+        tune_first = int(recipe.tuned_share * options["programs"]) if is_evolution else 0
     source = _find(name)
     task = _load(source)
 
@@ -201,6 +211,7 @@ def _begin(
             baselines=("tune", "random") if options["random_baseline"] else ("tune",),
             baseline_compute=options["baseline_compute"],
             programs=options["programs"],
+            tune_first=tune_first,
             restarts=options["restarts"],
             population=options["population"] or recipe.population,
             tournament=options["tournament"] or recipe.tournament,

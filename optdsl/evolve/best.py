@@ -7,7 +7,7 @@ from optdsl.diagnostics import Source
 from optdsl.evolve.config import CONFIG_FILE, RunConfig
 from optdsl.evolve.driver import Progress
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
-from optdsl.evolve.store import Ancestor
+from optdsl.evolve.store import Ancestor, gains
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
 
@@ -106,16 +106,7 @@ def best_text(summary: Summary, lineage: list[Ancestor]) -> str:
         f"--lr {config.learning_rate!r}",
         "#",
         f"# Lineage: {len(lineage) - 1} mutations; those that raised the search's fitness:",
-        *(f"#   proposal {a.number}, {a.mutation}: {a.fitness:.4f}" for a in _gains(lineage)),
+        *(f"#   {a.stage} {a.number}, {a.mutation}: {a.fitness:.4f}" for a in gains(lineage[::-1])),
         "",
     ]
     return "\n".join(lines) + print_program(summary.best_program)
-
-
-def _gains(lineage: list[Ancestor]) -> list[Ancestor]:
-    """The initial program and each ancestor that was better than all before it."""
-    gains: list[Ancestor] = []
-    for ancestor in reversed(lineage):
-        if not gains or ancestor.fitness > gains[-1].fitness:
-            gains.append(ancestor)
-    return gains

@@ -24,7 +24,9 @@ class Recipe:
     seeds: tuple[int, ...]
     """How many seeds a program is trained on: at first, and in all after each hurdle."""
     hurdles: tuple[float, ...]
-    """For each further number of seeds, the share of the population that a program must beat."""
+    """For each further number of seeds, the share of the last programs that a program must beat."""
+    tuned_share: float
+    """The share of the programs that first tune the initial program's constants."""
 
 
 PAPER = ("insert", "delete", "modify")
@@ -34,16 +36,24 @@ RECIPES: dict[str, Recipe] = {
     "default": Recipe(
         population=200,
         tournament=3,
-        mutations=(*PAPER, "tune", "tune", "tune"),
-        seeds=(1, 3, 16),
-        hurdles=(0.5, 0.95),
+        mutations=(*PAPER, *PAPER, *PAPER, "tune"),
+        seeds=(1, 4, 16, 64),
+        hurdles=(0.9, 0.75, 0.75),
+        tuned_share=0.2,
     ),
-    "paper": Recipe(population=1000, tournament=2, mutations=PAPER, seeds=(1,), hurdles=()),
+    "paper": Recipe(
+        population=1000, tournament=2, mutations=PAPER, seeds=(1,), hurdles=(), tuned_share=0.0
+    ),
 }
 """By name; docs/search.md says what was measured. `paper` is section 2.2 of the paper, plain."""
 
 
+TUNE_POPULATION, TUNE_TOURNAMENT = 100, 5
+"""Tuning's, in every recipe: its space is small, so it gains by a harder selection."""
+
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ class RunConfig:
     """How many times the search's evaluations each of them gets."""
     programs: Positive
     """Proposals of all searches but the baselines'."""
+    tune_first: Natural
+    """How many of them tune the initial program's constants, before the searches begin."""
     restarts: Positive
     """Searches from the initial program; if several, one from the best found follows."""
     population: Positive
@@ -90,7 +102,11 @@ class RunConfig:
         return rungs(self.seeds)
 
     def __post_init__(self) -> None:
-        """Refuses numbers of seeds and hurdles that make no sense."""
+        """Refuses numbers that make no sense together."""
+        if self.tune_first >= self.programs:
+            raise ValueError(
+                f"{self.tune_first} programs to tune first leave none of {self.programs}"
+            )
         if list(self.seeds) != sorted({*self.seeds}) or not self.seeds or self.seeds[0] < 1:
             raise ValueError(f"numbers of seeds must rise from at least 1, not {self.seeds}")
         if self.seeds[-1] > MAX_SEEDS:
@@ -101,7 +117,7 @@ class RunConfig:
                 f" {len(self.seeds) - 1}, not {len(self.hurdles)}"
             )
         if not all(0 <= hurdle < 1 for hurdle in self.hurdles):
-            raise ValueError(f"hurdles are shares of the population, below 1, not {self.hurdles}")
+            raise ValueError(f"hurdles are shares of programs, below 1, not {self.hurdles}")
 
 
 def rungs(seeds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

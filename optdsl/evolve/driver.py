@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from optdsl.evolve.engines import Engine
 from optdsl.evolve.genome import live_statements
-from optdsl.evolve.judge import Job, Outcome, estimate
+from optdsl.evolve.hurdles import Hurdles
+from optdsl.evolve.judge import Job, Outcome, Rank, estimates, rank_of
 from optdsl.evolve.mutations import BY_NAME, MUTATIONS
 from optdsl.evolve.population import Member, Population
 from optdsl.evolve.proposals import Candidate, Proposal, Space, propose
-from optdsl.evolve.store import Commit, Judged
+from optdsl.evolve.store import Commit, Judged, ProposalId
 from optdsl.ir import print_program
+from optdsl.tasks.scores import FAILED
 
 INITIAL = -1
 """The number of the initial program."""
@@ -42,8 +44,8 @@ class SearchSettings:
     rungs: tuple[tuple[int, ...], ...] = ((0,),)
     """The seeds to train on, see `judge.Job`."""
     hurdles: tuple[float, ...] = ()
-    """For each rung but the first, the share of the population that a program must beat to be
-    trained on it."""
+    """For each rung but the first, the share of the last programs that a program must beat to be
+    trained on it, see `hurdles.py`."""
     mutations: tuple[str, ...] = ()
     """What to draw from, uniformly, so a name may stand there several times; by default, what
     the strategy draws from."""
@@ -57,8 +59,8 @@ class SearchSettings:
 class Leader:
     """One of the best distinct programs."""
 
-    fitness: float
-    number: int
+    rank: Rank
+    id: ProposalId
     candidate: Candidate
 
 
@@ -96,8 +98,8 @@ class SearchResult:
 class Knowledge:
     """What a run knows of programs, shared by its searches; keys are hashes."""
 
-    fitness: dict[str, float] = field(default_factory=dict[str, float])
-    """Of every program judged so far, before a kill too."""
+    estimates: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    """Of every program judged so far, before a kill too: one for each rung that it reached."""
     borrowed: set[str] = field(default_factory=set[str])
     """Those of them that an earlier run judged: no evaluations of this one."""
     seen: set[str] = field(default_factory=set[str])
@@ -136,17 +138,19 @@ class Search:
         self.borrowing: dict[str, Outcome] = {}
         self.waiting: deque[tuple[int, int, Proposal]] = deque()
         self.recent: deque[tuple[int, int]] = deque(maxlen=settings.population)
+        self.committed: set[str] = set()
         self.invalid = self.made = self.evaluations = 0
         self.leaders: dict[str, Leader] = {}
+        self.hurdles = Hurdles(settings.hurdles, settings.population)
         self.rng = random.Random()
         self.initial = initial
 
     def run(self) -> SearchResult:
         """Commit the initial program, then make and commit all proposals."""
         settings = self.settings
-        self._request(self.initial, ())
-        fitness = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
-        population = Population(Member(INITIAL, self.initial.genome, fitness), settings.population)
+        self._request(self.initial)
+        rank = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
+        population = Population(Member(INITIAL, self.initial.genome, rank), settings.population)
         named = [(name, BY_NAME[name]) for name in settings.mutations]
         mutations = named or MUTATIONS[settings.strategy]
         for number in range(settings.programs):
@@ -157,12 +161,12 @@ class Search:
             self.rng.seed((settings.seed << 64) | number)
             parent = population.tournament(self.rng, settings.tournament)
             proposal = propose(parent.genome, self.rng, mutations, self.space)
-            self.evaluations += self._request(proposal.candidate, population)
+            self.evaluations += self._request(proposal.candidate)
             self.waiting.append((number, parent.number, proposal))
             self.made += 1
         while self.waiting:
             self._commit_next(population)
-        leaders = sorted(self.leaders.values(), key=lambda one: (-one.fitness, one.number))
+        leaders = sorted(self.leaders.values(), key=lambda one: one.rank, reverse=True)
         return SearchResult(self.progress(), tuple(leaders))
 
     def progress(self) -> Progress:
@@ -173,17 +177,17 @@ class Search:
             programs=self.made,
             evaluations=self.evaluations,
             invalid=self.invalid,
-            best=max((leader.fitness for leader in self.leaders.values()), default=float("-inf")),
+            best=max((leader.rank for leader in self.leaders.values()), default=(0, FAILED))[1],
             redundant_fraction=1 - live / statements if statements else 0.0,
         )
 
-    def _request(self, candidate: Candidate, population: Population | tuple[()]) -> bool:
+    def _request(self, candidate: Candidate) -> bool:
         """Have the candidate judged, unless its key is known; whether that is an evaluation."""
         key, known = candidate.key, self.knowledge
         if key in known.seen:
             return False
         known.seen.add(key)
-        if key in known.fitness:
+        if key in known.estimates:
             return key not in known.borrowed
         found = known.lookup(key)
         if found is not None:
@@ -191,30 +195,32 @@ class Search:
             known.borrowed.add(key)
             return False
         settings = self.settings
-        floors = tuple(map(population.quantile, settings.hurdles)) if population else ()
         program = self.space.executed(candidate.program)
-        self.engine.submit(Job(key, program, settings.rungs, floors, self.baseline))
+        self.engine.submit(Job(key, program, settings.rungs, self.hurdles.floors(), self.baseline))
         return True
 
     def _commit_next(self, population: Population) -> None:
         number, parent, proposal = self.waiting.popleft()
-        fitness = self._commit(number, parent, proposal)
-        population.add(Member(number, proposal.candidate.genome, fitness))
+        rank = self._commit(number, parent, proposal)
+        population.add(Member(number, proposal.candidate.genome, rank))
 
-    def _commit(self, number: int, parent: int | None, proposal: Proposal) -> float:
+    def _commit(self, number: int, parent: int | None, proposal: Proposal) -> Rank:
         candidate = proposal.candidate
         key, judged = candidate.key, None
-        known = self.knowledge.fitness
+        known = self.knowledge.estimates
         if key not in known:
             borrowed = self.borrowing.pop(key, None)
             outcome = borrowed or self.engine.result(key)
-            known[key] = estimate(outcome.validation, self.baseline)
+            known[key] = estimates(outcome.validation, self.baseline, self.settings.rungs)
             judged = Judged(print_program(candidate.program), outcome, borrowed is not None)
-        fitness = known[key]
+        if key not in self.committed:
+            self.committed.add(key)
+            self.hurdles.add(known[key])
+        rank = rank_of(known[key])
         total, live = len(candidate.genome.statements), live_statements(candidate.genome)
         self.recent.append((total, live))
         self.invalid += proposal.invalid
-        self._lead(Leader(fitness, number, candidate))
+        self._lead(Leader(rank, ProposalId(self.stage, number), candidate))
         commit = Commit(
             self.stage,
             number,
@@ -224,11 +230,11 @@ class Search:
             total,
             live,
             key,
-            fitness,
+            known[key][-1],
             judged,
         )
         self.on_commit(commit)
-        return fitness
+        return rank
 
     def _lead(self, leader: Leader) -> None:
         """Keep the best distinct programs, of equal ones the earliest."""
@@ -238,7 +244,7 @@ class Search:
         if len(self.leaders) < self.settings.leaders:
             self.leaders[key] = leader
             return
-        worst = min(self.leaders, key=lambda k: (self.leaders[k].fitness, -self.leaders[k].number))
-        if leader.fitness > self.leaders[worst].fitness:
-            del self.leaders[worst]
+        worst = min(self.leaders.values(), key=lambda one: (one.rank, -one.id.number))
+        if leader.rank > worst.rank:
+            del self.leaders[worst.candidate.key]
             self.leaders[key] = leader

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import accumulate
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,34 @@ def estimate(scores: Sequence[float], baseline: Sequence[float]) -> float:
         return mean_score(scores)
     gain = math.fsum(s - b for s, b in zip(scores, baseline, strict=False)) / len(scores)
     return math.fsum(baseline) / len(baseline) + gain
+
+
+def estimates(
+    scores: Sequence[float], baseline: Sequence[float], rungs: Sequence[Sequence[int]]
+) -> tuple[float, ...]:
+    """The estimate on each rung that a program reached; the last one is its fitness."""
+    bounds = accumulate(map(len, rungs))
+    before = accumulate((0, *map(len, rungs[:-1])))
+    return tuple(
+        estimate(scores[:bound], baseline)
+        for begin, bound in zip(before, bounds, strict=True)
+        if begin == 0 or len(scores) > begin
+    )
+
+
+Rank = tuple[int, float]
+"""Rungs reached, and the estimate there."""
+
+
+def rank_of(estimates: Sequence[float]) -> Rank:
+    """What programs are compared by: how far one got, then its last estimate.
+
+    Estimates on few seeds are noisy, and the best of many are the luckiest. Programs that went on
+    did so because theirs were better, and have been measured more often since: those that did not
+    are never preferred to them. A program that failed is behind all others.
+    """
+    last = estimates[-1]
+    return (0 if last == FAILED else len(estimates), last)
 
 
 def bytecode_evaluator(task: "Task", learning_rate: float) -> Prepare:

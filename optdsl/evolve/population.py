@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from optdsl.evolve.genome import Genome
+from optdsl.evolve.judge import Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class Member:
 
     number: int
     genome: Genome
-    fitness: float
+    rank: Rank
 
 
 class Population:
@@ -26,13 +27,8 @@ class Population:
     def tournament(self, rng: random.Random, size: int) -> Member:
         """The fittest of `size` members drawn at random, the first drawn among equals."""
         drawn = [self.members[rng.randrange(len(self.members))] for _ in range(size)]
-        return max(drawn, key=lambda member: member.fitness)
+        return max(drawn, key=lambda member: member.rank)
 
     def add(self, member: Member) -> None:
         """Add a member; the oldest leaves."""
         self.members.append(member)
-
-    def quantile(self, share: float) -> float:
-        """The fitness that this share of the members does not reach."""
-        ranked = sorted(member.fitness for member in self.members)
-        return ranked[min(int(share * len(ranked)), len(ranked) - 1)]

@@ -15,15 +15,21 @@ from pathlib import Path
 from optdsl.diagnostics import Source
 from optdsl.evolve.best import TUNE, Summary, best_text
 from optdsl.evolve.cache import FitnessCache
-from optdsl.evolve.config import CONFIG_FILE, RunConfig, to_toml
+from optdsl.evolve.config import (
+    CONFIG_FILE,
+    TUNE_POPULATION,
+    TUNE_TOURNAMENT,
+    RunConfig,
+    to_toml,
+)
 from optdsl.evolve.driver import Knowledge, Leader, Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engines import Engine, EngineError
 from optdsl.evolve.genome import from_program
-from optdsl.evolve.judge import Job, Score
+from optdsl.evolve.judge import Job, Score, estimates
 from optdsl.evolve.mutations import has_constants_to_scale
 from optdsl.evolve.proposals import KEYS, Candidate, Space, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, best_of, report
-from optdsl.evolve.store import Commit, Store
+from optdsl.evolve.store import Commit, Part, StageRow, Store
 from optdsl.files import write_text
 from optdsl.frontend import load
 from optdsl.ir import Program
@@ -116,26 +122,26 @@ class _Sitting:
         self.began, self.before = time.monotonic(), store.seconds()
         self.ticked, self.committed, self.stages = self.began, 0, 0
         self.knowledge = Knowledge(lookup=run.cache.lookup) if run.cache else Knowledge()
-        for key, fitness, borrowed in store.known():
-            self.knowledge.fitness[key] = fitness
+        rungs = self.config.rungs
+        (scores,) = self._rescore([self._executed(self.initial)], tuple(chain(*rungs)))
+        self.baseline = tuple(validation for validation, _ in scores)
+        for key, validation, borrowed in store.known():
+            self.knowledge.estimates[key] = estimates(validation, self.baseline, rungs)
             if borrowed:
                 self.knowledge.borrowed.add(key)
-        seeds = tuple(chain.from_iterable(self.config.rungs))
-        (scores,) = self._rescore([self._executed(self.initial)], seeds)
-        self.baseline = tuple(validation for validation, _ in scores)
 
     def run(self) -> Summary:
         """See `Run.run`."""
         config = self.config
         searches = self._searches()
-        best_stage, best = self._choose(searches)
+        best = self._choose(searches)
         evaluations = config.baseline_compute * sum(
-            found.progress.evaluations for _, found in searches
+            found.progress.evaluations for found in searches
         )
         baselines = {
             strategy: best
             if strategy == config.strategy
-            else self._choose([self._baseline(strategy, evaluations)])[1]
+            else self._choose([self._baseline(strategy, evaluations)])
             for strategy in config.baselines
         }
         programs = [self._executed(one) for one in (self.initial, best.candidate)]
@@ -143,7 +149,7 @@ class _Sitting:
         initial, best_report, *others = self._reports([*programs, *compared.values()])
         summary = Summary(
             config=config,
-            progress=_total([found.progress for _, found in searches]),
+            progress=_total([found.progress for found in searches]),
             seconds=self._seconds(),
             initial=initial,
             baselines=dict(zip(compared, others, strict=True)),
@@ -153,54 +159,59 @@ class _Sitting:
             best_hash=structural_hash(programs[1]),
             folder=self.run_.folder,
         )
-        lineage = self.store.lineage(best_stage, best.number)
+        lineage = self.store.lineage(best.id)
         write_text(summary.best_file, best_text(summary, lineage))
         self.store.tick(self._seconds(), self.committed)
         return summary
 
-    def _searches(self) -> list[tuple[str, SearchResult]]:
-        """The searches from the initial program and, if these are several, from the best."""
+    def _searches(self) -> list[SearchResult]:
+        """The searches that the run is for, in their order."""
         config = self.config
+        found: list[SearchResult] = []
+        start: Leader | None = None
+        if config.tune_first and has_constants_to_scale(self.initial.program):
+            row = StageRow(Part.TUNING, TUNE, Part.TUNING)
+            found.append(self._search(row, self.initial, config.tune_first))
+            start = self._choose(found)
         parts = config.restarts + (config.restarts > 1)
-        share, rest = divmod(config.programs, parts)
-        found: list[tuple[str, SearchResult]] = []
+        share, rest = divmod(config.programs - config.tune_first * len(found), parts)
         for number in range(1, config.restarts + 1):
-            name = f"{config.strategy}-{number}"
-            found.append((name, self._search(name, self.initial, share + (number <= rest))))
+            row = StageRow(f"{config.strategy}-{number}", config.strategy, Part.RESTART)
+            found.append(self._search_from(start, row, share + (number <= rest)))
         if config.restarts > 1:
-            name = f"{config.strategy}-best"
-            start = self._choose(found)[1].candidate
-            found.append((name, self._search(name, start, share)))
+            row = StageRow(f"{config.strategy}-best", config.strategy, Part.BEST)
+            found.append(self._search_from(self._choose(found), row, share))
         return found
 
-    def _baseline(self, strategy: str, evaluations: int) -> tuple[str, SearchResult]:
+    def _search_from(self, start: Leader | None, row: StageRow, programs: int) -> SearchResult:
+        if start is None:
+            return self._search(row, self.initial, programs)
+        return self._search(replace(row, origin=start.id), start.candidate, programs)
+
+    def _baseline(self, strategy: str, evaluations: int) -> SearchResult:
         tunable = strategy != TUNE or has_constants_to_scale(self.initial.program)
         programs = EXHAUSTED * evaluations if tunable else 0
-        return strategy, self._search(strategy, self.initial, programs, strategy, evaluations)
+        row = StageRow(strategy, strategy, Part.BASELINE)
+        return self._search(row, self.initial, programs, evaluations)
 
     def _search(
-        self,
-        name: str,
-        initial: Candidate,
-        programs: int,
-        strategy: str | None = None,
-        evaluations: int | None = None,
+        self, row: StageRow, initial: Candidate, programs: int, evaluations: int | None = None
     ) -> SearchResult:
-        config, strategy = self.config, strategy or self.config.strategy
-        self.store.begin(name, strategy)
+        config, strategy = self.config, row.strategy
+        self.store.begin(row)
         self.stages += 1
         settings = SearchSettings(
             strategy=strategy,
             programs=programs,
-            population=config.population,
-            tournament=config.tournament,
+            population=config.population if strategy != TUNE else TUNE_POPULATION,
+            tournament=config.tournament if strategy != TUNE else TUNE_TOURNAMENT,
             seed=config.seed << 16 | self.stages,
             lag=config.lag,
             evaluations=evaluations,
             rungs=config.rungs,
             hurdles=config.hurdles,
             mutations=config.mutations if strategy == "evolution" else (),
-            stage=name,
+            stage=row.name,
         )
 
         cache = self.run_.cache
@@ -220,15 +231,14 @@ class _Sitting:
             initial, self.engine, settings, self.space, committed, self.knowledge, self.baseline
         )
         goal = None if evaluations is not None else programs
-        stage = Stage(name, goal, evaluations, search.progress)
+        stage = Stage(row.name, goal, evaluations, search.progress)
         return search.run()
 
-    def _choose(self, searches: Sequence[tuple[str, SearchResult]]) -> tuple[str, Leader]:
+    def _choose(self, searches: Sequence[SearchResult]) -> Leader:
         """The best of the searches' leaders on seeds that no search saw."""
-        leaders = [(name, leader) for name, found in searches for leader in found.leaders]
-        programs = [self._executed(leader.candidate) for _, leader in leaders]
-        scores = self._rescore(programs, CHOICE_SEEDS)
-        return leaders[best_of(scores)]
+        leaders = [leader for found in searches for leader in found.leaders]
+        programs = [self._executed(leader.candidate) for leader in leaders]
+        return leaders[best_of(self._rescore(programs, CHOICE_SEEDS))]
 
     def _reports(self, programs: Sequence[Program]) -> Iterator[Report]:
         return map(report, self._rescore(programs, REPORT_SEEDS))

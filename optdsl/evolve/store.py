@@ -4,16 +4,17 @@ import fcntl
 import json
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
 from optdsl.evolve.judge import Outcome, Score
 from optdsl.tasks.scores import FAILED
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the tables change; stored as SQLite's `user_version`."""
 
 APPLICATION = 0x6F707464
@@ -24,7 +25,10 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT R
 CREATE TABLE stages (
     stage TEXT PRIMARY KEY,     -- one search of the run, such as evolution-1 or tune
     position INTEGER NOT NULL,  -- in the order in which they run
-    strategy TEXT NOT NULL
+    strategy TEXT NOT NULL,
+    part TEXT NOT NULL,         -- see `Part`
+    origin TEXT,                -- the stage that found its initial program; NULL: the run's own
+    origin_number INTEGER       -- and that program's number there
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE programs (
     key TEXT PRIMARY KEY,       -- its hash, at the run's cache level
@@ -53,6 +57,38 @@ CREATE TABLE rescored (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE timeline (seconds REAL NOT NULL, programs INTEGER NOT NULL) STRICT;
 """
+
+
+class Part(StrEnum):
+    """What a search is for."""
+
+    TUNING = "tuning"
+    """Tunes the initial program's constants, for the others to start from."""
+    RESTART = "restart"
+    """One of the searches from the initial program, which may be tuned."""
+    BEST = "best"
+    """From the best that the restarts found."""
+    BASELINE = "baseline"
+    """What the find is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalId:
+    """A proposal of a run."""
+
+    stage: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    """One search of a run."""
+
+    name: str
+    strategy: str
+    part: Part
+    origin: ProposalId | None = None
+    """What its initial program is; None: the run's own."""
 
 
 class StoreError(ValueError):
@@ -90,10 +126,14 @@ class Commit:
 class Ancestor:
     """One step of a program's lineage."""
 
+    stage: str
     number: int
     mutation: str
     fitness: float
-    key: str
+    seeds: int
+    """How many the fitness is an estimate from."""
+    statements: int
+    live_statements: int
 
 
 class Store:
@@ -137,24 +177,30 @@ class Store:
         """Close it; all commits are on disk already."""
         self._opened.close()
 
-    def known(self) -> Iterator[tuple[str, float, bool]]:
-        """Key and fitness of every program judged so far, and whether it was borrowed."""
-        for key, fitness, borrowed in self._db.execute(
-            "SELECT key, fitness, borrowed FROM programs"
-        ):
-            yield key, fitness, bool(borrowed)
+    def known(self) -> Iterator[tuple[str, tuple[float, ...], bool]]:
+        """Of every program judged so far: key, validation scores, whether it was borrowed."""
+        for key, scores, borrowed in self._db.execute("SELECT key, scores, borrowed FROM programs"):
+            validation = tuple(validation for validation, _ in scores_from_json(scores))
+            yield key, validation, bool(borrowed)
 
-    def begin(self, stage: str, strategy: str) -> None:
+    def begin(self, stage: StageRow) -> None:
         """A search begins, or begins again after a stop: its first commits may be known."""
+        origin = stage.origin
         with self._db as db:
             db.execute("BEGIN")
             db.execute(
-                "INSERT INTO stages VALUES (?, (SELECT count(*) FROM stages), ?)"
+                "INSERT INTO stages VALUES (?, (SELECT count(*) FROM stages), ?, ?, ?, ?)"
                 " ON CONFLICT (stage) DO NOTHING",
-                (stage, strategy),
+                (
+                    stage.name,
+                    stage.strategy,
+                    stage.part.value,
+                    origin and origin.stage,
+                    origin and origin.number,
+                ),
             )
         query = "SELECT number, key FROM proposals WHERE stage = ? ORDER BY number"
-        self._replay = iter(self._db.execute(query, (stage,)).fetchall())
+        self._replay = iter(self._db.execute(query, (stage.name,)).fetchall())
 
     def commit(self, commit: Commit) -> bool:
         """Write one commit in one transaction, whole or not at all; whether it was new.
@@ -222,20 +268,56 @@ class Store:
         row = (key, json.dumps(seeds), scores_to_json(scores))
         self._db.execute("INSERT OR REPLACE INTO rescored VALUES (?, ?, ?)", row)
 
-    def lineage(self, stage: str, number: int) -> list[Ancestor]:
-        """From a proposal back to the initial program, the proposal first."""
-        return list(self._ancestors(stage, number))
+    def lineage(self, found: ProposalId) -> list[Ancestor]:
+        """See `lineage`."""
+        return lineage(self._db, found)
 
-    def _ancestors(self, stage: str, number: int | None) -> Iterator[Ancestor]:
-        query = (
-            "SELECT parent, mutation, fitness, key FROM proposals JOIN programs USING (key)"
-            " WHERE stage = ? AND number = ?"
-        )
-        while number is not None:
-            with closing(self._db.execute(query, (stage, number))) as rows:
-                parent, mutation, fitness, key = rows.fetchone()
-            yield Ancestor(number, mutation, fitness, key)
+
+def lineage(db: sqlite3.Connection, found: ProposalId) -> list[Ancestor]:
+    """From a program back to the run's initial one, the program first.
+
+    Raises:
+        StoreError: if a parent is missing, or was made after its child.
+    """
+    parent_of = (
+        "SELECT parent, mutation, fitness, json_array_length(scores), statements, live_statements"
+        " FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
+    )
+    origin_of = "SELECT position, origin, origin_number FROM stages WHERE stage = ?"
+    ancestors: list[Ancestor] = []
+    stage, number, before = found.stage, found.number, math.inf
+    while True:
+        row = db.execute(parent_of, (stage, number)).fetchone()
+        if row is None or (row[0] is not None and row[0] >= number):
+            raise StoreError(f"the database is damaged: proposal {number} of {stage} has no parent")
+        parent, *rest = row
+        if parent is not None:
+            ancestors.append(Ancestor(stage, number, *rest))
             number = parent
+            continue
+        position, origin, origin_number = db.execute(origin_of, (stage,)).fetchone()
+        if origin is None:
+            return [*ancestors, Ancestor(stage, number, *rest)]
+        if position >= before:
+            raise StoreError(f"the database is damaged: {stage} begins with a later find")
+        stage, number, before = origin, origin_number, position
+
+
+def gains(ancestors: Sequence[Ancestor]) -> list[Ancestor]:
+    """The first, and each that got further than all before it, or as far with a better fitness.
+
+    Args:
+        ancestors: from the initial program on.
+    """
+    found: list[Ancestor] = []
+    for ancestor in ancestors:
+        if not found or _rank(ancestor) > _rank(found[-1]):
+            found.append(ancestor)
+    return found
+
+
+def _rank(ancestor: Ancestor) -> tuple[int, float]:
+    return (ancestor.seeds if ancestor.fitness != FAILED else 0, ancestor.fitness)
 
 
 def lock(folder: Path) -> IO[str]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from optdsl.report.run_data import Part, RunData, Stage
+from optdsl.evolve.store import Part
+from optdsl.report.run_data import RunData, Stage
 
 POINTS = 400
 """A curve has at most so many."""
@@ -60,13 +61,14 @@ def curves(run: RunData) -> Curves:
 
 
 def best_by_programs(commits: Commits, x: Places) -> Floats:
-    """The best fitness after x programs."""
-    best = np.maximum.accumulate(commits["fitness"])
+    """The fitness after x programs of the best that was trained on all seeds."""
+    measured = commits["seeds"] == commits["seeds"].max()
+    best = np.maximum.accumulate(np.where(measured, commits["fitness"], -np.inf))
     return best[np.minimum(x, len(best) - 1)]
 
 
 def best_by_evaluations(commits: Commits, x: Places) -> Floats:
-    """The best fitness before more than x evaluations were made."""
+    """That fitness before more than x evaluations were made."""
     spent = np.cumsum(commits["evaluated"])
     return best_by_programs(commits, np.searchsorted(spent, x, side="right") - 1)
 

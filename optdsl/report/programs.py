@@ -2,21 +2,22 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from optdsl.diagnostics import OptError, Source
+from optdsl.evolve import store
 from optdsl.evolve.proposals import KEYS, Space
 from optdsl.evolve.rescore import REPORT_SEEDS, Report, report
-from optdsl.evolve.store import StoreError, scores_from_json
+from optdsl.evolve.store import ProposalId, StoreError, scores_from_json
 from optdsl.frontend import elaborate, load
 from optdsl.ir import Program
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.statements import live_statements
-from optdsl.report.run_data import Part, RunData, Stage
+from optdsl.report.run_data import RunData, Stage
 
 LEADERS = 10
 """How many programs a search re-scores: its winner is one of them."""
@@ -79,19 +80,19 @@ class Fresh:
 
 
 def best_of_stages(db: sqlite3.Connection, stages: Sequence[Stage], count: int) -> list[Found]:
-    """The best distinct programs, the best first, of equal ones the earliest."""
+    """The best distinct programs as a search ranks them, of equal ones the earliest."""
     found: dict[str, Found] = {}
     for stage in stages:
         for number in _best_numbers(stage, count):
             one = _find(db, stage.name, number)
             found.setdefault(one.key, one)
-    return sorted(found.values(), key=lambda one: -one.fitness)[:count]
+    return sorted(found.values(), key=_rank, reverse=True)[:count]
 
 
 def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
     """The program of `best.opt` as it was found; before the run's end, the best so far."""
     leaders = [one for stage in run.searches for one in best_of_stages(db, [stage], LEADERS)]
-    leaders.sort(key=lambda one: -one.fitness)
+    leaders.sort(key=_rank, reverse=True)
     best = None if run.best is None else _load("best.opt", run.best)
     if best is not None:
         key = KEYS.get(str(run.config.get("cache_level")), structural_hash)
@@ -104,13 +105,16 @@ def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
 
 
 def lineage(db: sqlite3.Connection, run: RunData, found: Found) -> Lineage:
-    """From the run's initial program to this one; its search may begin at another's find."""
-    ancestors = list(_ancestors(db, run, found))[::-1]
+    """From the run's initial program to this one, through all searches between them."""
+    try:
+        ancestors = store.lineage(db, ProposalId(found.stage, found.number))[::-1]
+    except StoreError as error:
+        raise StoreError(f"{run.folder}: {error}") from None
     steps: list[Step] = []
-    for stage, number, mutation, fitness, statements, live in ancestors:
-        if not steps or fitness > steps[-1].fitness:
-            gain = fitness - steps[-1].fitness if steps else 0.0
-            steps.append(Step(stage, number, mutation, fitness, gain, statements, live))
+    for one in store.gains(ancestors):
+        gain = one.fitness - steps[-1].fitness if steps else 0.0
+        sizes = one.statements, one.live_statements
+        steps.append(Step(one.stage, one.number, one.mutation, one.fitness, gain, *sizes))
     return Lineage(len(ancestors) - 1, tuple(steps))
 
 
@@ -148,6 +152,11 @@ def fresh_reports(db: sqlite3.Connection, run: RunData) -> tuple[Fresh, ...]:
     )
 
 
+def _rank(found: Found) -> tuple[int, float]:
+    """Those measured on more seeds first: of the others, the best are the luckiest."""
+    return found.seeds, found.fitness
+
+
 def _hash(program: Program | None) -> str:
     return "" if program is None else structural_hash(program)
 
@@ -166,8 +175,9 @@ def _executed(run: RunData, program: Program | None) -> Program | None:
 
 def _best_numbers(stage: Stage, count: int) -> list[int]:
     commits = stage.commits[stage.commits["first"]]
-    order = np.lexsort((commits["number"], -commits["fitness"]))[:count]
-    return [int(commits["number"][i]) for i in order if np.isfinite(commits["fitness"][i])]
+    commits = commits[np.isfinite(commits["fitness"])]
+    order = np.lexsort((commits["number"], -commits["fitness"], -commits["seeds"]))[:count]
+    return [int(commits["number"][i]) for i in order]
 
 
 def _find(db: sqlite3.Connection, stage: str, number: int) -> Found:
@@ -176,40 +186,3 @@ def _find(db: sqlite3.Connection, stage: str, number: int) -> Found:
         " text FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
     )
     return Found(stage, number, *db.execute(query, (stage, number)).fetchone())
-
-
-Ancestor = tuple[str, int, str, float, int, int]
-"""Stage, number, mutation, fitness, statements, live statements."""
-
-
-def _ancestors(db: sqlite3.Connection, run: RunData, found: Found) -> Iterator[Ancestor]:
-    """The program and its ancestors, the initial program last."""
-    query = (
-        "SELECT parent, mutation, fitness, statements, live_statements, key"
-        " FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
-    )
-    stage, number = found.stage, found.number
-    while True:
-        row = db.execute(query, (stage, number)).fetchone()
-        if row is None or (row[0] is not None and row[0] >= number):
-            raise StoreError(f"{run.folder} is damaged: proposal {number} of {stage} has no parent")
-        parent, mutation, fitness, statements, live, key = row
-        if parent is None and (origin := _origin(db, run, stage, key)) is not None:
-            stage, number = origin
-            continue
-        yield stage, number, mutation, fitness, statements, live
-        if parent is None:
-            return
-        number = parent
-
-
-def _origin(db: sqlite3.Connection, run: RunData, stage: str, key: str) -> tuple[str, int] | None:
-    """Where the search from the best found has its initial program from."""
-    query = "SELECT min(number) FROM proposals WHERE stage = ? AND key = ?"
-    if all(one.name != stage or one.part is not Part.BEST for one in run.searches):
-        return None
-    for earlier in run.restarts:
-        (number,) = db.execute(query, (earlier.name, key)).fetchone()
-        if number is not None:
-            return earlier.name, number
-    return None

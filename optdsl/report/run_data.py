@@ -6,19 +6,19 @@ import tomllib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from optdsl.evolve.store import StoreError, check_format
+from optdsl.evolve.store import Part, StoreError, check_format
 
 COMMIT = np.dtype(
     [
         ("number", np.int64),
         ("fitness", np.float64),
+        ("seeds", np.int64),  # how many that is an estimate from
         ("statements", np.int64),
         ("live", np.int64),
         ("invalid", np.int64),
@@ -28,19 +28,10 @@ COMMIT = np.dtype(
 )
 
 COMMITS = """
-SELECT number, fitness, statements, live_statements, invalid, borrowed, key
+SELECT number, fitness, json_array_length(scores), statements, live_statements, invalid,
+  borrowed, key
 FROM proposals JOIN programs USING (key) WHERE stage = ? ORDER BY number
 """
-
-
-class Part(Enum):
-    """What a stage is for."""
-
-    RESTART = "restart"
-    """A search from the initial program."""
-    BEST = "best"
-    """The search from the best that the restarts found."""
-    BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -164,30 +155,23 @@ def _best(folder: Path) -> str | None:
 
 
 def _stages(db: sqlite3.Connection) -> tuple[Stage, ...]:
-    rows = db.execute("SELECT stage, strategy FROM stages ORDER BY position").fetchall()
+    rows = db.execute("SELECT stage, strategy, part FROM stages ORDER BY position").fetchall()
     seen: set[str] = set()
-    stages: list[Stage] = []
-    for name, strategy in rows:
-        part = _part(name, strategy, rows[0][1])
-        commits = np.fromiter(_commits(db, name, seen), COMMIT)
-        stages.append(Stage(name, strategy, part, commits))
+    stages = [
+        Stage(name, strategy, Part(part), np.fromiter(_commits(db, name, seen), COMMIT))
+        for name, strategy, part in rows
+    ]
     return tuple(stage for stage in stages if len(stage.commits))
-
-
-def _part(name: str, strategy: str, main: str) -> Part:
-    if strategy != main:
-        return Part.BASELINE
-    return Part.BEST if name == f"{main}-best" else Part.RESTART
 
 
 def _commits(
     db: sqlite3.Connection, stage: str, seen: set[str]
-) -> Iterator[tuple[int, float, int, int, int, bool, bool]]:
+) -> Iterator[tuple[int, float, int, int, int, int, bool, bool]]:
     """Rows of COMMIT; `seen` holds the keys of the stages before it, and then this one's too."""
     own: set[str] = set()
-    for number, fitness, statements, live, invalid, borrowed, key in db.execute(COMMITS, (stage,)):
+    for number, *columns, borrowed, key in db.execute(COMMITS, (stage,)):
         first = key not in own
         evaluated = number >= 0 and first and key not in seen and not borrowed
         own.add(key)
-        yield number, fitness, statements, live, invalid, evaluated, first
+        yield number, *columns, evaluated, first
     seen |= own

@@ -80,6 +80,7 @@ def test_one_worker(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
     assert_same(tmp_path / "run", whole)
     stages = sorted(tables(whole)["stages"], key=lambda row: row[1])
     assert [row[0] for row in stages] == [
+        "tuning",
         "evolution-1",
         "evolution-2",
         "evolution-best",

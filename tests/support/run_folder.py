@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optdsl.diagnostics import Source
 from optdsl.evolve.rescore import REPORT_SEEDS
-from optdsl.evolve.store import APPLICATION, FORMAT, SCHEMA
+from optdsl.evolve.store import APPLICATION, FORMAT, SCHEMA, Part
 from optdsl.frontend import load
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import remove_dead_state
@@ -83,8 +83,17 @@ class RunFolder:
         rows = [f"{name} = {json.dumps(value)}\n" for name, value in config.items()]
         (self.folder / "config.toml").write_text("".join(rows), encoding="utf-8")
 
-    def begin(self, stage: str, strategy: str = "evolution", initial: str = "initial") -> None:
-        self.db.execute("INSERT INTO stages VALUES (?, ?, ?)", (stage, self.position, strategy))
+    def begin(
+        self,
+        stage: str,
+        strategy: str = "evolution",
+        initial: str = "initial",
+        origin: tuple[str, int] | None = None,
+    ) -> None:
+        main = self.position == 0 or strategy == "evolution"
+        part = Part.BEST if origin else Part.RESTART if main else Part.BASELINE
+        row = (stage, self.position, strategy, part.value, *(origin or (None, None)))
+        self.db.execute("INSERT INTO stages VALUES (?, ?, ?, ?, ?, ?)", row)
         self.position += 1
         self.propose(stage, -1, None, initial, mutation="initial", statements=(3, 2))
 
@@ -128,11 +137,12 @@ def write_search(
     initial: str = "initial",
     hits: float = 0.8,
     limit: float = -0.2,
-) -> str:
-    """A search that gets better by and by; the key of its best."""
+    origin: tuple[str, int] | None = None,
+) -> tuple[str, tuple[str, int]]:
+    """A search that gets better by and by; the key of its best, and where that is."""
     rng = random.Random(stage)
     run.db.execute("BEGIN")
-    run.begin(stage, strategy, initial)
+    run.begin(stage, strategy, initial, origin)
     best, best_fitness, parent = initial, -1.0, -1
     keys = [initial]
     for number in range(programs):
@@ -155,19 +165,21 @@ def write_search(
         mutation = rng.choice(["insert", "delete", "modify"])
         run.propose(stage, number, child, key, mutation, rng.randrange(3), (live + dead, live))
     run.db.execute("COMMIT")
-    return best
+    return best, (stage, parent)
 
 
 def write_run(folder: Path, programs: int = 600, restarts: int = 3) -> None:
     """A whole run: restarts, the search from the best, two baselines, re-scored, `best.opt`."""
     with RunFolder(folder) as run:
         for number in range(1, restarts + 1):
-            best = write_search(run, f"evolution-{number}", programs)
+            best, place = write_search(run, f"evolution-{number}", programs)
         if restarts > 1:
-            best = write_search(run, "evolution-best", programs, initial=best, limit=-0.15)
+            best, _ = write_search(
+                run, "evolution-best", programs, initial=best, limit=-0.15, origin=place
+            )
         evaluations = programs // 5 * (restarts + 1)
-        tuned = write_search(run, "tune", evaluations, "tune", hits=0.1, limit=-0.3)
-        drawn = write_search(run, "random", evaluations, "random", hits=0.1, limit=-0.5)
+        tuned, _ = write_search(run, "tune", evaluations, "tune", hits=0.1, limit=-0.3)
+        drawn, _ = write_search(run, "random", evaluations, "random", hits=0.1, limit=-0.5)
         texts = dict(run.db.execute("SELECT key, text FROM programs").fetchall())
         for text, score in ((INITIAL, -1.1), (texts[tuned], -0.35), (texts[drawn], -0.6),
                             (texts[best], -0.2)):  # fmt: skip

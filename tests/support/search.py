@@ -32,6 +32,7 @@ CONFIG = RunConfig(
     baselines=("tune",),
     baseline_compute=1,
     programs=120,
+    tune_first=0,
     restarts=1,
     population=20,
     tournament=2,

@@ -45,7 +45,7 @@ KEYS = {
 }
 BEST_KEYS = {"fitness", "test_fitness", "hash", "statements", "file"}
 SMALL = ("evolve", "--task", "quadratic", "--programs", 60, "--population", 10, "--workers", 0,
-         "--json")  # fmt: skip
+         "--tune-first", 0, "--json")  # fmt: skip
 
 
 def check_database(folder: Path, summary: dict[str, Any]) -> None:
@@ -166,6 +166,7 @@ def test_the_configuration_repeats_the_run(cli, tmp_path: Path) -> None:
                                                     "seed", "strategy", "functions", "evaluator",
                                                     "lag")]  # fmt: skip
     options += [
+        f"--tune-first={config['tune_first']}",
         f"--seeds={','.join(map(str, config['seeds']))}",
         f"--hurdle={','.join(str(100 * hurdle) for hurdle in config['hurdles'])}",
     ]
@@ -720,7 +721,7 @@ class FullDisk:
         return self.db.execute(sql, *args)
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 3, 30, 100])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 30, 60])
 def test_a_full_disk(
     cli, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:

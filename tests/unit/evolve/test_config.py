@@ -59,7 +59,15 @@ def test_rungs_hold_each_seed_once() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_are_configurations(recipe: str) -> None:
-    replace(CONFIG, **asdict(RECIPES[recipe]))
+    fields = asdict(RECIPES[recipe])
+    share = fields.pop("tuned_share")
+    replace(CONFIG, **fields, tune_first=int(share * CONFIG.programs))
+
+
+def test_some_programs_are_left_after_tuning() -> None:
+    replace(CONFIG, programs=10, tune_first=9)
+    with pytest.raises(ValueError, match="10 programs to tune first leave none of 10"):
+        replace(CONFIG, programs=10, tune_first=10)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from optdsl.evolve.driver import (
     SearchResult,
     SearchSettings,
 )
-from optdsl.evolve.judge import Job, Outcome
-from optdsl.evolve.population import Member, Population
+from optdsl.evolve.hurdles import Hurdles
+from optdsl.evolve.judge import Job, Outcome, estimates
 from optdsl.evolve.proposals import Candidate, Space, check
 from optdsl.evolve.store import Commit
 from optdsl.ir import print_program
@@ -297,7 +297,7 @@ def test_the_proposals_may_run_out_before_the_budget(initial, paper_functions) -
 def test_what_other_searches_found_is_not_evaluated_again(initial, paper_functions) -> None:
     knowledge = Knowledge()
     base = run(initial, paper_functions, knowledge=knowledge)
-    assert knowledge.fitness == {commit.key: commit.fitness for commit in base.commits}
+    assert knowledge.estimates == {c.key: (c.fitness,) for c in base.commits}
     engine = Eager()
     again = run(initial, paper_functions, engine=engine, knowledge=knowledge)
     assert engine.submitted == []
@@ -313,8 +313,8 @@ def test_what_was_judged_before_a_kill_is_counted_but_not_judged_again(
 ) -> None:
     settings = replace(SETTINGS, evaluations=evaluations)
     whole = run(initial, paper_functions, settings)
-    knowledge = Knowledge({c.key: c.fitness for c in whole.commits[:committed]})
-    known = set(knowledge.fitness)
+    knowledge = Knowledge({c.key: (c.fitness,) for c in whole.commits[:committed]})
+    known = set(knowledge.estimates)
     engine = Eager()
     resumed = run(initial, paper_functions, settings, engine, knowledge)
     assert resumed.result == whole.result
@@ -339,7 +339,7 @@ def test_what_an_earlier_run_judged_is_no_evaluation(initial, paper_functions) -
         assert found.outcome == outcome(fitness_of(key))
     # After a kill too.
     resumed = Knowledge(
-        {key: fitness_of(key) for key in keys}, borrowed=set(earlier), lookup=earlier.get
+        {key: (fitness_of(key),) for key in keys}, borrowed=set(earlier), lookup=earlier.get
     )
     again = run(initial, paper_functions, engine=Eager(), knowledge=resumed)
     assert again.result == ran.result
@@ -350,14 +350,14 @@ def test_the_initial_program_known_already_is_no_part_of_the_budget(
 ) -> None:
     settings = replace(SETTINGS, programs=10_000, evaluations=10)
     engine = Eager()
-    knowledge = Knowledge({initial.key: -1.0}, seen={initial.key})
+    knowledge = Knowledge({initial.key: (-1.0,)}, seen={initial.key})
     ran = run(initial, paper_functions, settings, engine, knowledge)
     assert len(engine.submitted) == 10
     assert ran.result.progress.evaluations == 10
 
 
 def test_what_a_job_says(initial, paper_functions) -> None:
-    """Floors are those of the population from which the program was made."""
+    """Floors are of the programs that were committed when the program was made."""
     settings = replace(
         SETTINGS, rungs=((0,), (1, 2), (3,)), hurdles=(0.5, 0.9), lag=7, population=9
     )
@@ -367,16 +367,16 @@ def test_what_a_job_says(initial, paper_functions) -> None:
     for commit in ran.commits:
         first.setdefault(commit.key, commit)
     alone, *others = engine.jobs
-    assert (alone.key, alone.floors) == (initial.key, ()), "there is no population yet"
-    genome = initial.genome
+    assert (alone.key, alone.floors) == (initial.key, (-math.inf, -math.inf))
     for job in others:
         assert job.rungs == settings.rungs
         assert job.baseline == (-1.0, -2.0, -3.0, -4.0)
-        population = Population(Member(INITIAL, genome, ran.commits[0].fitness), 9)
-        for commit in ran.commits[1:]:
-            if commit.number <= first[job.key].number - settings.lag:
-                population.add(Member(commit.number, genome, commit.fitness))
-        assert job.floors == (population.quantile(0.5), population.quantile(0.9))
+        hurdles = Hurdles(settings.hurdles, settings.population)
+        for commit in first.values():
+            if commit.number <= max(first[job.key].number - settings.lag, INITIAL):
+                scores = outcome(fitness_of(commit.key)).validation
+                hurdles.add(estimates(scores, job.baseline, settings.rungs))
+        assert job.floors == hurdles.floors()
 
 
 def test_the_fitness_is_an_estimate_for_all_seeds(initial, paper_functions) -> None:
@@ -403,7 +403,7 @@ def test_leaders_are_the_best_distinct_programs(initial, paper_functions, count:
         first.setdefault(commit.key, commit)
     best = sorted(first.values(), key=lambda commit: (-commit.fitness, commit.number))[:count]
     leaders = ran.result.leaders
-    assert [(x.number, x.candidate.key, x.fitness) for x in leaders] == [
+    assert [(x.id.number, x.candidate.key, x.rank[1]) for x in leaders] == [
         (commit.number, commit.key, commit.fitness) for commit in best
     ]
     assert len({leader.candidate.key for leader in leaders}) == len(leaders)
@@ -413,8 +413,8 @@ def test_where_every_program_fails(initial, paper_functions) -> None:
     ran = run(initial, paper_functions, engine=Eager(lambda _: -math.inf))
     progress = ran.result.progress
     assert progress.best == -math.inf
-    assert all(leader.fitness == -math.inf for leader in ran.result.leaders)
-    assert ran.result.leaders[0].number == INITIAL
+    assert all(leader.rank == (0, -math.inf) for leader in ran.result.leaders)
+    assert ran.result.leaders[0].id.number == INITIAL
     assert not any(math.isnan(commit.fitness) for commit in ran.commits)
 
 

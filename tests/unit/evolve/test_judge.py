@@ -16,9 +16,11 @@ from optdsl.evolve.judge import (
     Outcome,
     Score,
     estimate,
+    estimates,
     in_one_line,
     judge,
     prepare_for,
+    rank_of,
     warm_up,
 )
 from optdsl.frontend import find_source, load, stdlib
@@ -57,6 +59,24 @@ def test_a_failed_program_has_failed(scores: tuple[float, ...], baseline: Any) -
 @pytest.mark.parametrize("baseline", [(), (-5.0,), (-5.0, FAILED), (FAILED, FAILED)])
 def test_a_baseline_that_is_no_help_is_left_out(baseline: tuple[float, ...]) -> None:
     assert estimate((-1.0, -3.0), baseline) == -2.0
+
+
+def test_each_rung_that_was_reached_has_an_estimate() -> None:
+    rungs = ((0,), (1, 2), (3,))
+    baseline = (-1.0, -2.0, -3.0, -4.0)
+    scores = (-2.0, -2.0, -2.0, -1.0)
+    assert estimates(scores[:1], baseline, rungs) == (-3.5,)
+    assert estimates(scores[:3], baseline, rungs) == (-3.5, -2.5)
+    assert estimates(scores, baseline, rungs) == (-3.5, -2.5, -1.75)
+    assert estimates((), baseline, rungs) == (FAILED,)
+    assert estimates((FAILED,), baseline, rungs) == (FAILED,)
+    assert estimates((-2.0, FAILED), baseline, rungs) == (-3.5, FAILED)
+
+
+def test_programs_that_went_on_are_better_than_those_that_did_not() -> None:
+    ranked = [(FAILED,), (-1.0, FAILED), (-9.0,), (-1.0,), (-1.0, -9.0), (-8.0, -2.0)]
+    assert [rank_of(one) for one in ranked] == sorted(map(rank_of, ranked))
+    assert rank_of((FAILED,)) == rank_of((-1.0, FAILED))
 
 
 class Trained:

@@ -12,13 +12,12 @@ import pytest
 from support.search import CONFIG, FakeEngine, score, tables
 
 from optdsl.diagnostics import Source
-from optdsl.evolve import best as best_module
 from optdsl.evolve.best import Summary
 from optdsl.evolve.config import to_toml
 from optdsl.evolve.judge import Job, Outcome
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS
 from optdsl.evolve.run import Run, Stage, create_folder
-from optdsl.evolve.store import Ancestor, StoreError
+from optdsl.evolve.store import StoreError
 from optdsl.frontend import load
 from optdsl.ir import Program, Role, print_program
 from optdsl.passes.hashing import structural_hash
@@ -92,7 +91,7 @@ def test_programs_are_compared_with_the_initial_one_seed_by_seed(tmp_path: Path)
         assert job.baseline == baseline
         assert job.rungs == ((0,), (1, 2))
     initial, *rest = searched(engine)
-    assert initial.floors == ()
+    assert initial.floors == (-math.inf,)
     assert all(len(job.floors) == 1 for job in rest)
     assert summary.initial.fitness == pytest.approx(
         math.fsum(score(first.program, seed)[0] for seed in REPORT_SEEDS) / len(REPORT_SEEDS)
@@ -214,6 +213,31 @@ def test_restarts(tmp_path: Path) -> None:
     assert new[4] - 1 == summary.progress.evaluations
 
 
+def test_searches_may_start_from_the_tuned_program(tmp_path: Path) -> None:
+    summary = run(tmp_path / "run", restarts=2, programs=160, tune_first=40)
+    found = tables(tmp_path / "run")
+    stages = {row[0]: row for row in sorted(found["stages"], key=lambda row: row[1])}
+    assert list(stages) == ["tuning", "evolution-1", "evolution-2", "evolution-best", "tune"]
+    assert summary.progress.programs == 160
+    keys = {(row[0], row[1]): row[7] for row in found["proposals"]}
+    tuned = stages["evolution-1"][4:]
+    assert tuned == stages["evolution-2"][4:]
+    assert tuned[0] == "tuning"
+    assert stages["evolution-best"][4] in {"tuning", "evolution-1", "evolution-2"}
+    for name in ("evolution-1", "evolution-2", "evolution-best"):
+        assert keys[name, -1] == keys[stages[name][4:]]
+    assert stages["tuning"][4:] == stages["tune"][4:] == (None, None)
+    assert keys["tuning", -1] == keys["tune", -1] != keys["evolution-1", -1]
+    assert "#   tuning -1, initial: " in summary.best_file.read_text(encoding="utf-8")
+
+
+def test_nothing_to_tune_first(tmp_path: Path) -> None:
+    program = "def train(w, g, lr):\n    return lr * g\n"
+    summary = run(tmp_path / "run", tune_first=40, program=program)
+    assert summary.progress.programs == CONFIG.programs
+    assert [row[0] for row in tables(tmp_path / "run")["stages"]] == ["evolution-1", "tune"]
+
+
 @pytest.mark.parametrize("programs", [1, 2, 3])
 def test_fewer_programs_than_searches(tmp_path: Path, programs: int) -> None:
     summary = run(tmp_path / "run", restarts=3, programs=programs)
@@ -306,15 +330,9 @@ def test_best_opt_tells_where_it_comes_from(tmp_path: Path) -> None:
     assert f"with its constants tuned: {summary.tuned.fitness:.4f}" in text
     (head,) = [i for i, line in enumerate(comments) if "Lineage" in line]
     gains = comments[head + 1 :]
-    assert gains[0].startswith("#   proposal -1, initial: ")
+    assert gains[0].startswith("#   evolution-1 -1, initial: ")
     fitnesses = [float(line.rpartition(": ")[2]) for line in gains]
     assert fitnesses == sorted(fitnesses)
-
-
-def test_gains_are_ancestors_better_than_all_before() -> None:
-    fitnesses = (-5.0, -6.0, -4.0, -4.0, -math.inf, -3.0)
-    lineage = [Ancestor(i - 1, "m", f, "k") for i, f in enumerate(fitnesses)]
-    assert [a.number for a in best_module._gains(lineage[::-1])] == [-1, 1, 4]
 
 
 def test_a_run_by_tuning_alone_is_its_own_baseline(tmp_path: Path) -> None:

@@ -16,8 +16,12 @@ from optdsl.evolve.store import (
     Ancestor,
     Commit,
     Judged,
+    Part,
+    ProposalId,
+    StageRow,
     Store,
     StoreError,
+    gains,
     lock,
     scores_from_json,
     scores_to_json,
@@ -34,6 +38,10 @@ def judged(text: str, *scores: tuple[float, float]) -> Judged:
 COMMIT = Commit("evolution-1", -1, None, "initial", 0, 3, 2, "k0", -1.0, judged("text 0"))
 
 
+SEARCH = StageRow("evolution-1", "evolution", Part.RESTART)
+TUNE = StageRow("tune", "tune", Part.BASELINE)
+
+
 def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
     db = sqlite3.connect(folder / "run.sqlite")
     found = db.execute(query).fetchall()
@@ -47,7 +55,7 @@ def store(folder: Path, config: str = CONFIG) -> Store:
 
 def test_commits_and_lineage(tmp_path: Path) -> None:
     with store(tmp_path) as one:
-        one.begin("evolution-1", "evolution")
+        one.begin(SEARCH)
         one.commit(COMMIT)
         for number, parent, key in ((0, -1, "k1"), (1, -1, "k0"), (2, 0, "k2"), (3, 2, "k1")):
             first = judged(f"text {key}") if key != "k0" and number != 3 else None
@@ -55,18 +63,23 @@ def test_commits_and_lineage(tmp_path: Path) -> None:
                 replace(COMMIT, number=number, parent=parent, mutation="insert", invalid=number,
                         key=key, fitness=-float(key[1]), judged=first)
             )  # fmt: skip
-        one.begin("tune", "tune")
-        one.commit(replace(COMMIT, stage="tune", judged=None))
-        assert one.lineage("evolution-1", 3) == [
-            Ancestor(3, "insert", -1.0, "k1"),
-            Ancestor(2, "insert", -2.0, "k2"),
-            Ancestor(0, "insert", -1.0, "k1"),
-            Ancestor(-1, "initial", -1.0, "k0"),
+        one.begin(StageRow("best", "evolution", Part.BEST, ProposalId("evolution-1", 3)))
+        one.commit(replace(COMMIT, stage="best", key="k1", judged=None))
+        one.commit(replace(COMMIT, stage="best", number=0, parent=-1, key="k2", judged=None))
+        first = [
+            Ancestor("evolution-1", 3, "insert", -1.0, 1, 3, 2),
+            Ancestor("evolution-1", 2, "insert", -2.0, 1, 3, 2),
+            Ancestor("evolution-1", 0, "insert", -1.0, 1, 3, 2),
+            Ancestor("evolution-1", -1, "initial", -1.0, 1, 3, 2),
         ]
-        assert one.lineage("tune", -1) == [Ancestor(-1, "initial", -1.0, "k0")]
-        assert list(one.known()) == [("k0", -1.0, False), ("k1", -1.0, False), ("k2", -2.0, False)]
-    assert rows(tmp_path, "SELECT number, parent, key FROM proposals WHERE stage = 'evolution-1'")
-    assert rows(tmp_path, "SELECT number, parent, key FROM proposals LIMIT 5") == [
+        assert one.lineage(ProposalId("evolution-1", 3)) == first
+        assert one.lineage(ProposalId("best", -1)) == first
+        last = Ancestor("best", 0, "initial", -2.0, 1, 3, 2)
+        assert one.lineage(ProposalId("best", 0)) == [last, *first]
+        assert list(one.known()) == [(key, (-1.0,), False) for key in ("k0", "k1", "k2")]
+    assert rows(
+        tmp_path, "SELECT number, parent, key FROM proposals WHERE stage = 'evolution-1'"
+    ) == [
         (-1, None, "k0"),
         (0, -1, "k1"),
         (1, -1, "k0"),
@@ -79,13 +92,21 @@ def test_commits_and_lineage(tmp_path: Path) -> None:
         ("k2", "text k2", -2.0),
     ]
     assert rows(tmp_path, "SELECT * FROM stages ORDER BY position") == [
-        ("evolution-1", 0, "evolution"),
-        ("tune", 1, "tune"),
+        ("evolution-1", 0, "evolution", "restart", None, None),
+        ("best", 1, "evolution", "best", "evolution-1", 3),
     ]
     assert rows(tmp_path, "PRAGMA integrity_check") == [("ok",)]
     assert rows(tmp_path, "PRAGMA foreign_key_check") == []
     assert rows(tmp_path, "PRAGMA user_version") == [(FORMAT,)]
     assert rows(tmp_path, "PRAGMA application_id") == [(APPLICATION,)]
+
+
+def test_gains_are_ancestors_better_than_all_before() -> None:
+    """One that got further is better than any luckier one on fewer seeds."""
+    found = [(-5.0, 1), (-6.0, 1), (-4.0, 1), (-4.0, 1), (-4.5, 3), (-3.0, 1), (FAILED, 4),
+             (-4.2, 3)]  # fmt: skip
+    ancestors = [Ancestor("s", i - 1, "m", *one, 3, 2) for i, one in enumerate(found)]
+    assert [one.number for one in gains(ancestors)] == [-1, 1, 3, 6]
 
 
 def test_what_was_found_of_a_program(tmp_path: Path) -> None:
@@ -94,7 +115,7 @@ def test_what_was_found_of_a_program(tmp_path: Path) -> None:
         one.commit(replace(COMMIT, fitness=FAILED, judged=judged("t", *scores)))
         crashed = Judged("c", Outcome(failure="crashed"), borrowed=True)
         one.commit(replace(COMMIT, number=0, key="k1", fitness=FAILED, judged=crashed))
-        assert list(one.known()) == [("k0", FAILED, False), ("k1", FAILED, True)]
+        assert list(one.known()) == [("k0", (-1.0, FAILED), False), ("k1", (), True)]
     assert rows(tmp_path, "SELECT scores, failure, borrowed FROM programs") == [
         ("[[-1.0, -2.0], [null, null]]", "", 0),
         ("[]", "crashed", 1),
@@ -123,8 +144,9 @@ def test_only_the_database_and_its_lock_are_left_when_it_is_closed(tmp_path: Pat
 
 def test_minus_infinity_is_kept_and_nan_refused(tmp_path: Path) -> None:
     with store(tmp_path) as one:
+        one.begin(SEARCH)
         one.commit(replace(COMMIT, fitness=-math.inf))
-        assert one.lineage("evolution-1", -1)[0].fitness == -math.inf
+        assert one.lineage(ProposalId("evolution-1", -1))[0].fitness == -math.inf
         with pytest.raises(sqlite3.IntegrityError):
             one.commit(replace(COMMIT, number=0, key="nan", fitness=math.nan))
     assert rows(tmp_path, "SELECT count(*) FROM proposals") == [(1,)]
@@ -146,14 +168,14 @@ def test_what_was_committed_is_replayed_and_then_goes_on(tmp_path: Path) -> None
         return replace(COMMIT, number=number, key=f"k{number}", judged=first)
 
     with store(tmp_path) as one:
-        one.begin("evolution-1", "evolution")
+        one.begin(SEARCH)
         assert all(one.commit(one_at(number)) for number in range(-1, 3))
     with store(tmp_path) as one:
-        one.begin("evolution-1", "evolution")
+        one.begin(SEARCH)
         known = [one.commit(replace(one_at(number), judged=None)) for number in range(-1, 3)]
         assert known == [False] * 4
         assert one.commit(one_at(3))
-        one.begin("tune", "tune")
+        one.begin(TUNE)
         assert one.commit(replace(one_at(-1), stage="tune", judged=None))
     assert rows(tmp_path, "SELECT key FROM proposals WHERE stage = 'evolution-1'") == [
         ("k-1",),
@@ -163,18 +185,18 @@ def test_what_was_committed_is_replayed_and_then_goes_on(tmp_path: Path) -> None
         ("k3",),
     ]
     assert rows(tmp_path, "SELECT * FROM stages ORDER BY position") == [
-        ("evolution-1", 0, "evolution"),
-        ("tune", 1, "tune"),
+        ("evolution-1", 0, "evolution", "restart", None, None),
+        ("tune", 1, "tune", "baseline", None, None),
     ]
 
 
 def test_a_log_of_another_search_is_not_continued(tmp_path: Path) -> None:
     with store(tmp_path) as one:
-        one.begin("evolution-1", "evolution")
+        one.begin(SEARCH)
         one.commit(COMMIT)
         one.commit(replace(COMMIT, number=0, judged=None))
     with store(tmp_path) as one:
-        one.begin("evolution-1", "evolution")
+        one.begin(SEARCH)
         one.commit(COMMIT)
         with pytest.raises(StoreError, match="evolution-1 differs at proposal 0"):
             one.commit(replace(COMMIT, number=0, key="other"))

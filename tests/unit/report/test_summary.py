@@ -66,7 +66,7 @@ def test_a_lineage_goes_on_where_the_search_from_the_best_began(run: RunFolder) 
     run.propose("evolution-2", 0, -1, "a")
     run.propose("evolution-2", 1, 0, "b", mutation="delete")
     run.propose("evolution-2", 2, 1, "c", mutation="modify")
-    run.begin("evolution-best", initial="c")
+    run.begin("evolution-best", initial="c", origin=("evolution-2", 2))
     run.propose("evolution-best", 0, -1, "d")
     run.begin("tune", "tune")
     winner = summarize(run.folder).winner
@@ -171,7 +171,7 @@ def test_no_or_a_broken_configuration(run: RunFolder) -> None:
 def test_a_foreign_database_one_of_another_format_and_none(run: RunFolder) -> None:
     path = run.folder / "run.sqlite"
     run.db.execute("PRAGMA user_version=1")
-    with pytest.raises(StoreError, match="has the format 1, and this optdsl reads 2"):
+    with pytest.raises(StoreError, match="has the format 1, and this optdsl reads 3"):
         summarize(run.folder)
     run.db.execute("PRAGMA application_id=7")
     with pytest.raises(StoreError, match="is not a database of optdsl"):
