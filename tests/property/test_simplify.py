@@ -4,7 +4,6 @@ import random
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.programs import EVERYTHING, PAPER, programs, tame_constants
 
 from optdsl.evolve.genome import from_program, to_program
