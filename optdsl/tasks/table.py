@@ -41,6 +41,12 @@ def _digits_mlp(name: str, doc: str) -> "Task":
     return digits_mlp(name, doc)
 
 
+def _digits_diffusion(name: str, doc: str) -> "Task":
+    from optdsl.tasks.diffusion import digits_diffusion
+
+    return digits_diffusion(name, doc)
+
+
 def _quadratic(name: str, doc: str) -> "Task":
     from optdsl.tasks.quadratic import quadratic
 
@@ -49,6 +55,11 @@ def _quadratic(name: str, doc: str) -> "Task":
 
 TASKS: tuple[TaskEntry, ...] = (
     TaskEntry("digits_mlp", "8x8 handwritten digits, MLP 64-32-10, 300 steps", _digits_mlp),
+    TaskEntry(
+        "digits_diffusion",
+        "noise found in 8x8 handwritten digits, MLP 70-48-64, 300 steps",
+        _digits_diffusion,
+    ),
     TaskEntry("quadratic", "noisy quadratic of 18 weights for tests, 50 steps", _quadratic),
 )
 """Every built-in task, in the order of lists."""

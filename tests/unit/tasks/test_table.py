@@ -76,7 +76,8 @@ def test_get_task_raises_a_key_error() -> None:
 def test_an_unknown_name_suggests_a_near_one() -> None:
     assert message("digit_mlp") == (
         "no task is called `digit_mlp`: did you mean `digits_mlp`? "
-        "there are `digits_mlp`, `quadratic`, and a file of your own ends in `.py`"
+        "there are `digits_mlp`, `digits_diffusion`, `quadratic`, "
+        "and a file of your own ends in `.py`"
     )
     assert message("zzz").startswith("no task is called `zzz`; there are `digits_mlp`, ")
 
