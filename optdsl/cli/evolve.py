@@ -116,8 +116,8 @@ DEADLINE = 600.0
 def command(file: str | None, resume: str | None, as_json: bool, **options: Any) -> None:
     """Search for a better program by regularized evolution, from FILE or from AdamW.
 
-    Then the initial program's constants are tuned with as many evaluations, and all three are
-    scored on fresh seeds. The peak learning rate is 1 for a program that multiplies `lr` by a
+    Its constants are tuned first, and evolution goes on from there. For comparison they are also
+    tuned with as many evaluations in all; every program is then scored on fresh seeds. The peak learning rate is 1 for a program that multiplies `lr` by a
     constant of its own, as AdamW here does, else the task's.
 
     The result depends on neither --workers nor --engine. A run that was stopped, however, goes on
