@@ -117,8 +117,9 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     """Search for a better program by regularized evolution, from FILE or from AdamW.
 
     Its constants are tuned first, and evolution goes on from there. For comparison they are also
-    tuned with as many evaluations in all; every program is then scored on fresh seeds. The peak learning rate is 1 for a program that multiplies `lr` by a
-    constant of its own, as AdamW here does, else the task's.
+    tuned with as many evaluations in all; every program is then scored on fresh seeds. The peak
+    learning rate is 1 for a program that multiplies `lr` by a constant of its own, as AdamW here
+    does, else the task's.
 
     The result depends on neither --workers nor --engine. A run that was stopped, however, goes on
     with --resume; a task in a file of your own must then be named again.
