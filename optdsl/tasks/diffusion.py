@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optdsl.tasks.digits import EXAMPLES, PIXELS, digits, part_indices
+from optdsl.tasks.digits import EXAMPLES, PIXELS, apply, digits, mlp, part_indices
 from optdsl.tasks.task import TEST, VALIDATION, PlanStep, Task, Weights, held_out
 
 STEPS = 300
@@ -39,13 +39,7 @@ def noisy(images: jax.Array, noise: jax.Array, times: jax.Array) -> jax.Array:
 
 def init(key: jax.Array) -> Weights:
     """Weights of the MLP 70-48-64: He-normal kernels (He et al., 2015) and zero biases, 6,544."""
-    first, second = jax.random.split(key)
-    return {"hidden": _layer(first, PIXELS + 6, HIDDEN), "output": _layer(second, HIDDEN, PIXELS)}
-
-
-def _layer(key: jax.Array, inputs: int, outputs: int) -> Weights:
-    kernel = jax.nn.initializers.he_normal()(key, (inputs, outputs), jnp.float32)
-    return {"kernel": kernel, "bias": jnp.zeros(outputs, jnp.float32)}
+    return mlp(key, PIXELS + 6, HIDDEN, PIXELS)
 
 
 def predict(weights: Weights, inputs: jax.Array, times: jax.Array) -> jax.Array:
@@ -54,11 +48,9 @@ def predict(weights: Weights, inputs: jax.Array, times: jax.Array) -> jax.Array:
     The network adds to sin(πt/2) x_t, the best guess where pixels were independent of each other
     and standard normal as the noise is.
     """
-    hidden, output = weights["hidden"], weights["output"]
     seen = jnp.concatenate([inputs, features(times)], axis=1)
-    active = jax.nn.relu(seen @ hidden["kernel"] + hidden["bias"])
     guess = jnp.sin(jnp.pi / 2 * times[:, None]) * inputs
-    return guess + active @ output["kernel"] + output["bias"]
+    return guess + apply(weights, seen)
 
 
 def error(weights: Weights, images: jax.Array, noise: jax.Array, times: jax.Array) -> jax.Array:

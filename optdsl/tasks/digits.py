@@ -56,8 +56,13 @@ def init(key: jax.Array) -> Weights:
 
     Float32, of shapes (64, 32), (32,), (32, 10) and (10,): 2,410 numbers.
     """
+    return mlp(key, PIXELS, HIDDEN, CLASSES)
+
+
+def mlp(key: jax.Array, inputs: int, hidden: int, outputs: int) -> Weights:
+    """An MLP's weights for `apply`: He-normal kernels and zero biases, float32."""
     first, second = jax.random.split(key)
-    return {"hidden": _layer(first, PIXELS, HIDDEN), "output": _layer(second, HIDDEN, CLASSES)}
+    return {"hidden": _layer(first, inputs, hidden), "output": _layer(second, hidden, outputs)}
 
 
 def _layer(key: jax.Array, inputs: int, outputs: int) -> Weights:
@@ -66,7 +71,7 @@ def _layer(key: jax.Array, inputs: int, outputs: int) -> Weights:
 
 
 def apply(weights: Weights, images: jax.Array) -> jax.Array:
-    """Logits of shape (n, 10) for images of shape (n, 64) with values in [0, 1]."""
+    """An MLP's outputs: here logits of shape (n, 10) for images of shape (n, 64) in [0, 1]."""
     hidden, output = weights["hidden"], weights["output"]
     active = jax.nn.relu(images @ hidden["kernel"] + hidden["bias"])
     return active @ output["kernel"] + output["bias"]
