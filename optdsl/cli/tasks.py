@@ -18,8 +18,9 @@ def command(as_json: bool) -> None:
     if as_json:
         print_json([{"name": entry.name, "doc": entry.doc} for entry in TASKS])
         return
+    width = max(len(entry.name) for entry in TASKS)
     for entry in TASKS:
-        say(f"{entry.name:<14} {entry.doc}")
+        say(f"{entry.name:<{width}}  {entry.doc}")
 
 
 def find_task_or_fail(name: str) -> "Task":
