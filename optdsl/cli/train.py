@@ -14,6 +14,7 @@ from optdsl.frontend import find_source, load
 from optdsl.ir import Program
 from optdsl.passes.fold import default_values
 from optdsl.passes.protect import protect
+from optdsl.tasks.scores import FAILED
 
 
 @click.command("train")
@@ -46,7 +47,7 @@ def command(
     values = _parse_settings(program, settings)
     found = find_task_or_fail(task)
 
-    from optdsl.tasks.evaluation import FAILED, default_learning_rate, evaluate_jitted
+    from optdsl.tasks.evaluation import default_learning_rate, evaluate_jitted
 
     rate = default_learning_rate(program, found) if lr is None else lr
     began = time.monotonic()

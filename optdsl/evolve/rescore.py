@@ -4,13 +4,11 @@ The best of thousands of noisy fitnesses is a lucky one. So the leaders of a sea
 again on fresh seeds to choose among them, and the chosen one on other fresh seeds to report it.
 """
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optdsl.evolve.judge import Score, estimate
-from optdsl.tasks.scores import FAILED
+from optdsl.tasks.statistics import standard_error
 
 CHOICE_SEEDS = tuple(range(1_000, 1_008))
 """Seeds to choose among leaders; no search uses them."""
@@ -34,9 +32,9 @@ def report(scores: Sequence[Score]) -> Report:
     validation, test = zip(*scores, strict=True)
     return Report(
         estimate(validation, ()),
-        _standard_error(validation),
+        standard_error(validation),
         estimate(test, ()),
-        _standard_error(test),
+        standard_error(test),
     )
 
 
@@ -44,9 +42,3 @@ def best_of(scores: Sequence[Sequence[Score]]) -> int:
     """The position of the program that is best on validation, the first among equals."""
     means = [estimate([validation for validation, _ in one], ()) for one in scores]
     return max(range(len(means)), key=lambda i: means[i])
-
-
-def _standard_error(values: Sequence[float]) -> float:
-    if len(values) < 2 or any(value == FAILED for value in values):
-        return math.nan
-    return statistics.stdev(values) / math.sqrt(len(values))

@@ -6,7 +6,6 @@ the mean paired difference of scores, with a 95 % confidence interval.
 """
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from optdsl.passes.hashing import structural_hash
 from optdsl.passes.protect import protect
 from optdsl.tasks.evaluation import BytecodeEvaluator, default_learning_rate, evaluate_jitted
 from optdsl.tasks.scores import FAILED, mean_score
+from optdsl.tasks.statistics import half_width
 from optdsl.tasks.task import Task
 
 SIFTING_SEEDS = tuple(range(3_000, 3_004))
@@ -27,9 +27,6 @@ SEEDS = tuple(range(3_000, 3_024))
 
 FRESH_SEEDS = tuple(range(4_000, 4_024))
 """The result is measured on these against the original; nothing is chosen by them."""
-
-QUANTILE = 2.07
-"""Student's t for a two-sided 95 % interval and 23 degrees of freedom."""
 
 STEP = math.sqrt(10.0)
 """The ratio of neighbouring learning rates in a grid."""
@@ -77,9 +74,7 @@ def cost(of: Sequence[float], against: Sequence[float]) -> Cost:
     if FAILED in of or FAILED in against:
         return Cost(math.inf, 0.0)
     gaps = [b - a for a, b in zip(of, against, strict=True)]
-    return Cost(
-        math.fsum(gaps) / len(gaps), QUANTILE * statistics.stdev(gaps) / math.sqrt(len(gaps))
-    )
+    return Cost(math.fsum(gaps) / len(gaps), half_width(gaps))
 
 
 class Trials:

@@ -4,7 +4,6 @@ Two evaluators of one meaning: `BytecodeEvaluator` compiles once for a task and 
 data; `evaluate_jitted` compiles the program into the training loop and takes any program.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from optdsl.ir import Program, Role
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values
 from optdsl.passes.pipeline import prepare
-from optdsl.tasks.scores import FAILED, Scores
+from optdsl.tasks.scores import Scores, as_score
 from optdsl.tasks.task import TEST, VALIDATION, Task
 
 
@@ -86,7 +85,7 @@ class BytecodeEvaluator:
         machine, bytecode = encode(prepare(program, default_values(program)))
         rate = np.float32(learning_rate)
         run = self._run(machine, self._weights, self._plan, program_arrays(bytecode), rate)
-        validation, test = (tuple(map(_score, np.asarray(part))) for part in run)
+        validation, test = (tuple(map(as_score, np.asarray(part))) for part in run)
         return Scores(validation, test)
 
 
@@ -187,7 +186,7 @@ def compiled_program(
 
     def scores(seed: int) -> tuple[float, float]:
         validation, test = run(*seed_data(task, seed), rate)
-        return _score(validation), _score(test)
+        return as_score(validation), as_score(test)
 
     return scores
 
@@ -196,38 +195,73 @@ def run_jitted(
     task: Task, program: Program, weights: Any, plan: Any, learning_rate: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """One seed's validation and test score; NaN if it diverged."""
-    leaves, structure = jax.tree.flatten(weights)
+    start = first_carry(program, weights)
+    step = jitted_step(task, program, weights, plan, learning_rate, {})
 
-    def train_step(carry: tuple[Any, list[Any], Any]) -> tuple[Any, list[Any], Any]:
-        t, leaves, state = carry
-        step_plan = jax.tree.map(lambda leaf: leaf[t], plan)
-        gradients = jax.grad(task.loss)(jax.tree.unflatten(structure, leaves), step_plan)
-        rate = learning_rate * task.schedule(t)
-        update, state = apply_program(
-            program, leaves, jax.tree.leaves(gradients), state, rate, t + 1, {}
-        )
-        return t + 1, [w - u for w, u in zip(leaves, update, strict=True)], state
+    def goes_on(carry: Carry) -> jax.Array:
+        return (carry.step < task.steps) & in_range(task, carry.leaves)
 
-    def in_range(leaves: list[Any]) -> jax.Array:
-        ok = [jnp.all(jnp.abs(leaf) < task.explode) for leaf in leaves]
-        return jnp.all(jnp.array(ok))
-
-    def alive(carry: tuple[Any, list[Any], Any]) -> jax.Array:
-        return (carry[0] < task.steps) & in_range(carry[1])
-
-    start = (jnp.int32(0), leaves, zero_state(program, leaves))
-    _, leaves, _ = lax.while_loop(alive, train_step, start)
-    final = jax.tree.unflatten(structure, leaves)
-    finite = in_range(leaves)
+    leaves = lax.while_loop(goes_on, step, start).leaves
+    final = jax.tree.unflatten(jax.tree.structure(weights), leaves)
+    finite = in_range(task, leaves)
     return (
         jnp.where(finite, task.score(final, VALIDATION), jnp.nan),
         jnp.where(finite, task.score(final, TEST), jnp.nan),
     )
 
 
-def _score(value: Any) -> float:
-    number = float(value)
-    return number if math.isfinite(number) else FAILED
+class Carry(NamedTuple):
+    """What goes from one step of a jitted training loop to the next."""
+
+    step: jax.Array
+    """How many steps were made."""
+    leaves: list[Any]
+    """The weights' leaves."""
+    state: dict[str, Any]
+
+
+def first_carry(program: Program, weights: Any) -> Carry:
+    """What a jitted training loop starts with."""
+    leaves = jax.tree.leaves(weights)
+    return Carry(jnp.int32(0), leaves, zero_state(program, leaves))
+
+
+def jitted_step(
+    task: Task,
+    program: Program,
+    weights: Any,
+    plan: Any,
+    learning_rate: jax.Array,
+    hyperparameters: Mapping[str, Any],
+) -> Callable[[Carry], Carry]:
+    """One training step with the program compiled into it.
+
+    Args:
+        task: what to train.
+        program: as `prepare` gives it.
+        weights: a tree of the weights' structure.
+        plan: the seed's.
+        learning_rate: the peak of the task's schedule.
+        hyperparameters: a number or a scalar array for each that the program still has.
+    """
+    structure = jax.tree.structure(weights)
+
+    def step(carry: Carry) -> Carry:
+        t, leaves, state = carry
+        step_plan = jax.tree.map(lambda leaf: leaf[t], plan)
+        gradients = jax.grad(task.loss)(jax.tree.unflatten(structure, leaves), step_plan)
+        rate = learning_rate * task.schedule(t)
+        update, state = apply_program(
+            program, leaves, jax.tree.leaves(gradients), state, rate, t + 1, hyperparameters
+        )
+        return Carry(t + 1, [w - u for w, u in zip(leaves, update, strict=True)], state)
+
+    return step
+
+
+def in_range(task: Task, leaves: list[Any]) -> jax.Array:
+    """Whether a run has not diverged: all of its weights are finite and not too large."""
+    return jnp.all(jnp.array([jnp.all(jnp.abs(leaf) < task.explode) for leaf in leaves]))
 
 
 def default_learning_rate(program: Program, task: Task) -> float:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FAILED = -math.inf
 """The score of a run that diverged."""
@@ -29,3 +30,9 @@ class Scores:
 def mean_score(scores: Sequence[float]) -> float:
     """The mean; FAILED if any run failed."""
     return FAILED if any(s == FAILED for s in scores) else math.fsum(scores) / len(scores)
+
+
+def as_score(value: Any) -> float:
+    """One run's score; FAILED where it is not finite."""
+    number = float(value)
+    return number if math.isfinite(number) else FAILED

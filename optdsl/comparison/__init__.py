@@ -1,0 +1,1 @@
+"""Comparisons that can be believed: tuning, equal budgets, fresh seeds; and identification."""
