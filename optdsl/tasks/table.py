@@ -57,7 +57,7 @@ TASKS: tuple[TaskEntry, ...] = (
     TaskEntry("digits_mlp", "8x8 handwritten digits, MLP 64-32-10, 300 steps", _digits_mlp),
     TaskEntry(
         "digits_diffusion",
-        "noise found in 8x8 handwritten digits, MLP 70-48-64, 300 steps",
+        "noise found in 8x8 handwritten digits, MLP 70-16-64, 300 steps",
         _digits_diffusion,
     ),
     TaskEntry("quadratic", "noisy quadratic of 18 weights for tests, 50 steps", _quadratic),
