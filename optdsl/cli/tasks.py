@@ -1,11 +1,14 @@
 """`optdsl tasks`, and how the other commands find a task."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from optdsl.cli.output import fail, print_json, say
-from optdsl.tasks import TASKS, TaskError, find_task
+from optdsl.evolve.judge import in_one_line
+from optdsl.tasks import TASKS, TaskEntry, TaskError, find_task
 
 if TYPE_CHECKING:
     from optdsl.tasks.task import Task
@@ -14,13 +17,28 @@ if TYPE_CHECKING:
 @click.command("tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
 def command(as_json: bool) -> None:
-    """List the built-in tasks; a task of your own is a Python file: --task my_task.py."""
+    """List the built-in tasks, and the CPU seconds of one training of AdamW.
+
+    Each comes in sizes: `NAME@10x` computes ten times what `NAME` does. A task of your own is a
+    Python file: --task my_task.py.
+    """
     if as_json:
-        print_json([{"name": entry.name, "doc": entry.doc} for entry in TASKS])
+        print_json([_entry(entry) for entry in TASKS])
         return
     width = max(len(entry.name) for entry in TASKS)
     for entry in TASKS:
-        say(f"{entry.name:<{width}}  {entry.doc}")
+        say(f"{entry.name:<{width}}  {entry.rung.cpu_seconds:>6g} s  {entry.doc}")
+
+
+def _entry(entry: TaskEntry) -> dict[str, object]:
+    return {
+        "name": entry.name,
+        "family": entry.family.name,
+        "compute": entry.rung.compute,
+        "size": entry.rung.size,
+        "cpu_seconds": entry.rung.cpu_seconds,
+        "doc": entry.doc,
+    }
 
 
 def find_task_or_fail(name: str) -> "Task":
@@ -29,3 +47,15 @@ def find_task_or_fail(name: str) -> "Task":
         return find_task(name)
     except TaskError as error:
         fail(str(error))
+
+
+@contextmanager
+def users_code(*names: str) -> Generator[None]:
+    """Where tasks are trained: what a user's own one raises is a usage error."""
+    files = [name for name in names if name.endswith(".py")]
+    try:
+        yield
+    except Exception as error:
+        if not files:
+            raise
+        fail(f"the task {' or '.join(files)} can't be trained: {in_one_line(error)}")

@@ -11,9 +11,8 @@ What needs JAX is loaded when it is first used.
 
 from typing import TYPE_CHECKING, Any
 
+from optdsl.tasks.families import TASKS, TaskEntry
 from optdsl.tasks.table import (
-    TASKS,
-    TaskEntry,
     TaskError,
     TaskSource,
     find_task,

@@ -11,9 +11,7 @@ import numpy as np
 from optdsl.tasks.digits import EXAMPLES, PIXELS, apply, digits, mlp, part_indices
 from optdsl.tasks.task import TEST, VALIDATION, PlanStep, Task, Weights, held_out
 
-STEPS = 300
 BATCH = 32
-HIDDEN = 16
 
 TIMES = np.linspace(0.02, 0.98, 49)
 """The times t; at 0 there would be nothing to find, at 1 nothing to find it by."""
@@ -21,10 +19,13 @@ TIMES = np.linspace(0.02, 0.98, 49)
 NOISES = 4096
 """Training draws from so many noises, so that a plan is three small integers an example."""
 
+FREQUENCIES = (0.5, 1.0, 2.0)
+FEATURES = 2 * len(FREQUENCIES)
+
 
 def features(times: jax.Array) -> jax.Array:
     """What the network sees of the times: shape (n,) gives (n, 6)."""
-    angles = jnp.pi * times[:, None] * jnp.asarray([0.5, 1.0, 2.0])
+    angles = jnp.pi * times[:, None] * jnp.asarray(FREQUENCIES)
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=1)
 
 
@@ -32,11 +33,6 @@ def noisy(images: jax.Array, noise: jax.Array, times: jax.Array) -> jax.Array:
     """x_t of shape (n, 64), for images and noise of that shape and times of shape (n,)."""
     angle = jnp.pi / 2 * times[:, None]
     return jnp.cos(angle) * images + jnp.sin(angle) * noise
-
-
-def init(key: jax.Array) -> Weights:
-    """Weights of the MLP 70-16-64: He-normal kernels (He et al., 2015) and zero biases, 2,224."""
-    return mlp(key, PIXELS + 6, HIDDEN, PIXELS)
 
 
 def predict(weights: Weights, inputs: jax.Array, times: jax.Array) -> jax.Array:
@@ -55,14 +51,11 @@ def error(weights: Weights, images: jax.Array, noise: jax.Array, times: jax.Arra
     return jnp.mean((predict(weights, noisy(images, noise, times), times) - noise) ** 2)
 
 
-def plan(key: jax.Array) -> jax.Array:
-    """For each step, 32 numbers of images, noises and times: int32 of shape (300, 3, 32)."""
-    bounds = jnp.asarray([[len(part_indices()["train"])], [NOISES], [len(TIMES)]])
-    return jax.random.randint(key, (STEPS, 3, BATCH), 0, bounds, jnp.int32)
+def digits_diffusion(name: str, doc: str, hidden: int, steps: int) -> Task:
+    """Denoising by the MLP 70-hidden-64, with the name, line and size of the table.
 
-
-def digits_diffusion(name: str, doc: str) -> Task:
-    """The task, with the name and the line that the table gives it."""
+    For each step, a plan has 32 numbers of images, noises and times: int32 of shape (steps, 3, 32).
+    """
     pixels, _ = digits()
     images = jnp.asarray(pixels.reshape(EXAMPLES, PIXELS), jnp.float32) / 8 - 1
     rows = {part: jnp.asarray(found) for part, found in part_indices().items()}
@@ -73,6 +66,13 @@ def digits_diffusion(name: str, doc: str) -> Task:
         for seed, part in enumerate((VALIDATION, TEST), start=1)
     }
 
+    def init(key: jax.Array) -> Weights:
+        return mlp(key, PIXELS + FEATURES, hidden, PIXELS)
+
+    def plan(key: jax.Array) -> jax.Array:
+        bounds = jnp.asarray([[len(train)], [NOISES], [len(TIMES)]])
+        return jax.random.randint(key, (steps, 3, BATCH), 0, bounds, jnp.int32)
+
     def loss(weights: Weights, batch: PlanStep) -> jax.Array:
         image, noise, time = batch
         return error(weights, train[image], noises[noise], times[time])
@@ -80,10 +80,10 @@ def digits_diffusion(name: str, doc: str) -> Task:
     def score(weights: Weights, part: str) -> jax.Array:
         return -error(weights, *held_out(parts, part))
 
-    return Task(name, doc, STEPS, init, plan, loss, score, learning_rate=0.01)
+    return Task(name, doc, steps, init, plan, loss, score, learning_rate=0.01)
 
 
 def _held_out(key: jax.Array, images: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A part's images, with noises of their own and all times in turn."""
-    times = jnp.resize(jnp.asarray(TIMES, jnp.float32), len(images))
+    times = jnp.asarray(np.resize(TIMES, len(images)), jnp.float32)
     return images, jax.random.normal(key, images.shape), times

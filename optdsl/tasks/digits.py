@@ -17,7 +17,7 @@ from optdsl.tasks.task import Task, Weights, supervised
 EXAMPLES = 1797
 PIXELS = 64
 CLASSES = 10
-HIDDEN = 32
+BATCH = 32
 
 PARTS = {"train": 1077, "validation": 360, "test": 360}
 """How many examples each part takes of `permutation()`, in this order."""
@@ -51,16 +51,8 @@ def part_indices() -> dict[str, list[int]]:
     return indices
 
 
-def init(key: jax.Array) -> Weights:
-    """Weights of the MLP 64-32-10: He-normal kernels (He et al., 2015) and zero biases.
-
-    Float32, of shapes (64, 32), (32,), (32, 10) and (10,): 2,410 numbers.
-    """
-    return mlp(key, PIXELS, HIDDEN, CLASSES)
-
-
 def mlp(key: jax.Array, inputs: int, hidden: int, outputs: int) -> Weights:
-    """An MLP's weights for `apply`: He-normal kernels and zero biases, float32."""
+    """Float32 weights for `apply`: He-normal kernels (He et al., 2015) and zero biases."""
     first, second = jax.random.split(key)
     return {"hidden": _layer(first, inputs, hidden), "output": _layer(second, hidden, outputs)}
 
@@ -71,14 +63,14 @@ def _layer(key: jax.Array, inputs: int, outputs: int) -> Weights:
 
 
 def apply(weights: Weights, images: jax.Array) -> jax.Array:
-    """An MLP's outputs: here logits of shape (n, 10) for images of shape (n, 64) in [0, 1]."""
+    """An MLP's outputs: inputs of shape (n, inputs) give (n, outputs)."""
     hidden, output = weights["hidden"], weights["output"]
     active = jax.nn.relu(images @ hidden["kernel"] + hidden["bias"])
     return active @ output["kernel"] + output["bias"]
 
 
-def digits_mlp(name: str, doc: str) -> Task:
-    """The task, with the name and the line that the table gives it."""
+def digits_mlp(name: str, doc: str, hidden: int, steps: int) -> Task:
+    """Classification by the MLP 64-hidden-10, with the name, line and size of the table."""
     images, labels = digits()
     inputs = images.reshape(EXAMPLES, PIXELS).astype(np.float32) / 16
     targets = labels.astype(np.int32)
@@ -86,12 +78,12 @@ def digits_mlp(name: str, doc: str) -> Task:
     return supervised(
         name,
         doc,
-        init,
+        lambda key: mlp(key, PIXELS, hidden, CLASSES),
         apply,
         train=parts["train"],
         validation=parts["validation"],
         test=parts["test"],
-        batch_size=32,
-        steps=300,
+        batch_size=BATCH,
+        steps=steps,
         learning_rate=0.01,
     )

@@ -10,7 +10,6 @@ import numpy as np
 
 from optdsl.tasks.task import TEST, VALIDATION, PlanStep, Task, Weights, held_out
 
-STEPS = 50
 SIZE = 18
 CURVATURE = np.logspace(-1, 1, SIZE)
 NOISE = 0.1
@@ -48,11 +47,6 @@ def init(key: jax.Array) -> Weights:
     return tree(jax.random.normal(key, (SIZE,), jnp.float32))
 
 
-def plan(key: jax.Array) -> jax.Array:
-    """Each step's gradient noise: float32 of shape (50, 18)."""
-    return NOISE * jax.random.normal(key, (STEPS, SIZE), jnp.float32)
-
-
 def loss(weights: Weights, noise: PlanStep) -> jax.Array:
     """The distance to the training target, tilted by the step's noise."""
     return distance(weights, jnp.asarray(TARGET)) + jnp.dot(noise, flat(weights))
@@ -63,6 +57,11 @@ def score(weights: Weights, part: str) -> jax.Array:
     return -distance(weights, jnp.asarray(held_out(TARGETS, part)))
 
 
-def quadratic(name: str, doc: str) -> Task:
-    """The task, with the name and the line that the table gives it."""
-    return Task(name, doc, STEPS, init, plan, loss, score, learning_rate=0.1)
+def quadratic(name: str, doc: str, steps: int) -> Task:
+    """The task, with the name, line and size of the table."""
+
+    def plan(key: jax.Array) -> jax.Array:
+        """Each step's gradient noise: float32 of shape (steps, 18)."""
+        return NOISE * jax.random.normal(key, (steps, SIZE), jnp.float32)
+
+    return Task(name, doc, steps, init, plan, loss, score, learning_rate=0.1)

@@ -1,13 +1,10 @@
-"""The one table of tasks, `TASKS`, and how a task is found: by name, or in a user's file.
-
-Listing the table loads no JAX; a family of tasks is imported when one of its tasks is asked for.
-"""
+"""How a task is found: by name in the table of `optdsl.tasks.families`, or in a user's file."""
 
 import hashlib
 import os
 import sys
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optdsl.diagnostics import did_you_mean, nearest
+from optdsl.tasks.families import BY_NAME, FAMILIES
 
 if TYPE_CHECKING:
     from optdsl.tasks.task import Task
@@ -23,48 +21,6 @@ if TYPE_CHECKING:
 class TaskError(ValueError):
     """The user asked for a task that there isn't, or whose file is wrong; says which and why."""
 
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """One task: a row of the table."""
-
-    name: str
-    doc: str
-    """One line, shown by `optdsl tasks`."""
-    make: Callable[[str, str], "Task"]
-    """From the name and the line to the task; the place that imports its family."""
-
-
-def _digits_mlp(name: str, doc: str) -> "Task":
-    from optdsl.tasks.digits import digits_mlp
-
-    return digits_mlp(name, doc)
-
-
-def _digits_diffusion(name: str, doc: str) -> "Task":
-    from optdsl.tasks.diffusion import digits_diffusion
-
-    return digits_diffusion(name, doc)
-
-
-def _quadratic(name: str, doc: str) -> "Task":
-    from optdsl.tasks.quadratic import quadratic
-
-    return quadratic(name, doc)
-
-
-TASKS: tuple[TaskEntry, ...] = (
-    TaskEntry("digits_mlp", "8x8 handwritten digits, MLP 64-32-10, 300 steps", _digits_mlp),
-    TaskEntry(
-        "digits_diffusion",
-        "noise found in 8x8 handwritten digits, MLP 70-16-64, 300 steps",
-        _digits_diffusion,
-    ),
-    TaskEntry("quadratic", "noisy quadratic of 18 weights for tests, 50 steps", _quadratic),
-)
-"""Every built-in task, in the order of lists."""
-
-BY_NAME: dict[str, TaskEntry] = {entry.name: entry for entry in TASKS}
 
 _MODULE = "optdsl_task"
 """What a user's file sees as `__name__`: not the file's, which may be that of a loaded module."""
@@ -77,9 +33,8 @@ def get_task(name: str) -> "Task":
     Raises `KeyError` with the names there are.
     """
     if name not in BY_NAME:
-        raise KeyError(f"no task is called `{name}`; there are {_quoted(BY_NAME)}")
-    entry = BY_NAME[name]
-    return entry.make(entry.name, entry.doc)
+        raise KeyError(_unknown(name))
+    return BY_NAME[name].make()
 
 
 @dataclass(frozen=True)
@@ -115,13 +70,21 @@ def read_task(name_or_path: str | os.PathLike[str]) -> TaskSource:
     wanted = os.fspath(name_or_path)
     if wanted.endswith(".py"):
         return TaskSource(wanted, _read_file(Path(wanted)))
-    if wanted in BY_NAME:
-        return TaskSource(wanted)
-    question = did_you_mean(nearest(wanted, BY_NAME))
-    raise TaskError(
-        f"no task is called `{wanted}`{': ' if question else ''}{question or ';'} "
-        f"there are {_quoted(BY_NAME)}, and a file of your own ends in `.py`"
-    )
+    name = wanted.removesuffix("@1x")
+    if name not in BY_NAME:
+        raise TaskError(f"{_unknown(wanted)}; a file of your own ends in `.py`")
+    return TaskSource(name)
+
+
+def _unknown(name: str) -> str:
+    """What to say of a name that no built-in task has."""
+    family, at, size = name.partition("@")
+    sizes = [known for known, entry in BY_NAME.items() if entry.family.name == family]
+    if sizes and at:
+        return f"task `{family}` has no size `@{size}`; there are {_quoted(sizes)}"
+    question = did_you_mean(nearest(name, BY_NAME))
+    families = _quoted(entry.name for entry in FAMILIES)
+    return f"no task is called `{name}`{f': {question}' if question else ';'} there are {families}"
 
 
 def find_task(name_or_path: str | os.PathLike[str]) -> "Task":
@@ -198,5 +161,5 @@ def _summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _quoted(names: dict[str, TaskEntry]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)

@@ -37,8 +37,11 @@ def test_an_unknown_set_is_a_usage_error(cli) -> None:
 def test_tasks(cli) -> None:
     result = cli("tasks", "--json")
     assert (result.code, result.err) == (0, "")
-    assert result.json == [{"name": entry.name, "doc": entry.doc} for entry in TASKS]
-    assert {"digits_mlp", "quadratic"} <= {entry["name"] for entry in result.json}
+    assert [entry["name"] for entry in result.json] == [entry.name for entry in TASKS]
+    by_name = {entry["name"]: entry for entry in result.json}
+    ten = by_name["digits_mlp@10x"]
+    assert (ten["family"], ten["compute"], ten["size"]["steps"]) == ("digits_mlp", 10, 600)
+    assert by_name["digits_mlp"]["cpu_seconds"] < ten["cpu_seconds"] < 1
 
 
 def test_stdlib(cli) -> None:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 import optdsl.tasks
-from optdsl.tasks import TASKS, Task, TaskError, find_task, get_task, load_task_file
+from optdsl.tasks import TASKS, Task, TaskError, find_task, get_task, load_task_file, read_task
+from optdsl.tasks.families import FAMILIES, Family, Rung, TaskEntry
 
 MINE = """
 import jax, numpy as np
@@ -47,10 +48,11 @@ def test_every_task_keeps_the_contract(entry: optdsl.tasks.TaskEntry) -> None:
     task = get_task(entry.name)
     assert task is get_task(entry.name) is find_task(entry.name)
     assert (task.name, task.doc) == (entry.name, entry.doc)
-    weights, plan = task.init(jax.random.key(0)), task.plan(jax.random.key(1))
+    weights = jax.eval_shape(task.init, jax.random.key(0))
+    plan = jax.eval_shape(task.plan, jax.random.key(1))
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(weights))
-    assert all(len(leaf) == task.steps for leaf in jax.tree.leaves(plan))
-    step = jax.tree.map(lambda leaf: leaf[0], plan)
+    assert all(len(leaf.shape) and leaf.shape[0] == task.steps for leaf in jax.tree.leaves(plan))
+    step = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), plan)
     loss = jax.eval_shape(task.loss, weights, step)
     assert (loss.shape, loss.dtype) == ((), jnp.float32)
     slope = jax.eval_shape(jax.grad(task.loss), weights, step)
@@ -58,7 +60,7 @@ def test_every_task_keeps_the_contract(entry: optdsl.tasks.TaskEntry) -> None:
     for part in ("validation", "test"):
         score = jax.eval_shape(lambda w, part=part: task.score(w, part), weights)
         assert (score.shape, score.dtype) == ((), jnp.float32)
-    multipliers = task.schedule(jnp.arange(task.steps))
+    multipliers = task.schedule(jnp.linspace(0, task.steps - 1, 9))
     assert ((multipliers >= 0) & (multipliers <= 1)).all()
 
 
@@ -75,11 +77,41 @@ def test_get_task_raises_a_key_error() -> None:
 
 def test_an_unknown_name_suggests_a_near_one() -> None:
     assert message("digit_mlp") == (
-        "no task is called `digit_mlp`: did you mean `digits_mlp`? "
-        "there are `digits_mlp`, `digits_diffusion`, `quadratic`, "
-        "and a file of your own ends in `.py`"
+        "no task is called `digit_mlp`: did you mean `digits_mlp`, `digits_mlp@10x` or "
+        + "`digits_mlp@100x`? there are "
+        + ", ".join(f"`{family.name}`" for family in FAMILIES)
+        + "; a file of your own ends in `.py`"
     )
     assert message("zzz").startswith("no task is called `zzz`; there are `digits_mlp`, ")
+
+
+def test_an_unknown_size_lists_those_there_are() -> None:
+    for size in ("20x", "10", ""):
+        assert message(f"quadratic@{size}") == (
+            f"task `quadratic` has no size `@{size}`; there are `quadratic`, `quadratic@10x`, "
+            "`quadratic@100x`; a file of your own ends in `.py`"
+        )
+    assert "did you mean `digits_mlp@10x`" in message("digit_mlp@10x")
+
+
+def test_the_first_size_has_two_names() -> None:
+    assert find_task("quadratic@1x") is get_task("quadratic")
+    assert read_task("quadratic@1x") == read_task("quadratic")
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_family_grows_in_compute(family: Family) -> None:
+    """Weights times steps: all that a family's sizes may change."""
+    assert [rung.compute for rung in family.rungs] == [1, 10, 100]
+    computes = [_weights_times_steps(family, rung) for rung in family.rungs]
+    for rung, compute in zip(family.rungs, computes, strict=True):
+        assert compute / computes[0] == pytest.approx(rung.compute, rel=0.1)
+
+
+def _weights_times_steps(family: Family, rung: Rung) -> int:
+    task = get_task(TaskEntry(family, rung).name)
+    leaves = jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0)))
+    return task.steps * sum(leaf.size for leaf in leaves)
 
 
 def test_a_file_gives_its_task(tmp_path: Path) -> None:
