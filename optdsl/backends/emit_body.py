@@ -14,7 +14,7 @@ from optdsl.ir import Operation, Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.infer import infer
-from optdsl.passes.overwrites import write_order
+from optdsl.passes.overwrites import made_after, write_order
 
 MAX_EXPRESSION = 80
 """Statements are no longer than this, where names for their parts make them shorter."""
@@ -54,7 +54,8 @@ class _Emitter:
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         self.program, self.first = program, len(program.inputs)
         self.kinds = infer(program)
-        self.stages = stages_of(program, self.kinds)
+        self.order = made_after(program)
+        self.stages = stages_of(program, self.kinds, self.order)
         self.last_stage = max(self.stages, default=0)
         self.static = static_values(program)
         self.names = Names(program, self.kinds, self.stages, reserved)
@@ -205,7 +206,9 @@ class _Emitter:
         values = self._values(stage, scalar=False)
         if not values:
             return []
-        statements = [line for value in values for line in self._statement(value)]
+        statements: list[str] = []
+        for value in values:
+            statements += [*self._statement(value), *self._made_after(value)]
         is_last = stage == self.last_stage
         exported = [v for v in values if self._is_exported(v, stage)]
         exported.sort(key=lambda v: self.program.outputs.index(v) if is_last else v)
@@ -314,6 +317,14 @@ class _Emitter:
             return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
         return [*lines, f"{name} = {text}"]
 
+    def _made_after(self, value: int) -> list[str]:
+        """The statements that order a state's new value: see `passes/overwrites.py`."""
+        name, earlier = self.names.of(value), self.order.get(value, ())
+        lines = [f"{name} = after({name}, {self._text(other)})" for other in earlier]
+        if value in earlier:
+            lines[-1] += "  # so that it is kept, not computed again"
+        return lines
+
     def _repeated_casts(self, value: int) -> list[str]:
         """Names for arguments that are cast and that the function's expression has twice."""
         op, args, _ = self._operation(value)
@@ -331,7 +342,7 @@ class _Emitter:
         readers = self.readers.get(value, [])
         outputs = self.program.outputs.count(value)
         name = self._operation(value).name
-        if not is_nameless(name) or len(readers) + outputs != 1:
+        if not is_nameless(name) or len(readers) + outputs != 1 or value in self.order:
             return False
         if len(text) > MAX_EXPRESSION - len(name):
             return False

@@ -1,6 +1,7 @@
 """Names in emitted source, and the facts about a program's values that decide them."""
 
 import re
+from collections.abc import Mapping
 
 from optdsl.ir import Program, Role
 from optdsl.ir.builder import TEMPORARY
@@ -12,11 +13,15 @@ NEVER = 1 << 60
 _TEMPORARY = re.compile(rf"{TEMPORARY}(_\d+)?")
 
 
-def stages_of(program: Program, kinds: list[Kind]) -> list[int]:
-    """The stage in which each value is computed: a sum over the tree begins the next one."""
+def stages_of(program: Program, kinds: list[Kind], order: Mapping[int, list[int]]) -> list[int]:
+    """The stage in which each value is computed: a sum over the tree begins the next one.
+
+    `order` is what `made_after` gives: a value is in no earlier stage than one it is made after.
+    """
     stages = [0] * len(program.inputs)
-    for operation in program.operations:
-        args = [arg for arg in operation.args if arg >= 0]
+    for value, operation in enumerate(program.operations, start=len(program.inputs)):
+        earlier = [arg for arg in order.get(value, ()) if arg < value]
+        args = [arg for arg in (*operation.args, *earlier) if arg >= 0]
         stage = max((stages[arg] for arg in args), default=0)
         over_tree = operation.op.over is Over.TREE
         stages.append(stage + (over_tree and any(kinds[arg] != Kind.SCALAR for arg in args)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -27,6 +28,9 @@ from optdsl.passes.shapes import (
 
 Blocks = list[Any]
 """One block (an array) for each leaf of the weight tree."""
+
+NO_ORDER: Mapping[int, Sequence[int]] = {}
+"""Of values."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def apply_program(
     learning_rate: Any,
     step: Any,
     hyperparameters: Mapping[str, Any],
+    order: Mapping[int, Sequence[int]] = NO_ORDER,
 ) -> tuple[Blocks, dict[str, Any]]:
     """One training step.
 
@@ -74,6 +79,7 @@ def apply_program(
         learning_rate: a number or a scalar array; None where the program does not read it.
         step: the 1-based step count.
         hyperparameters: a number or a scalar array for each hyperparameter.
+        order: values to make after others, where arrays are overwritten: see `made_after`.
 
     Returns:
         The update's blocks in the gradients' dtypes, and the new state in the old one's.
@@ -108,6 +114,8 @@ def apply_program(
     for value, operation in enumerate(program.operations, start=len(program.inputs)):
         args = [operand(arg) for arg in operation.args]
         traced.append(tracer.apply(operation.op, args, types[value]))
+        for earlier in order.get(value, ()):
+            traced[value] = _made_after(traced[value], traced[earlier])
 
     update, *new = (operand(output) for output in program.outputs)
     update_blocks = [
@@ -118,6 +126,22 @@ def apply_program(
     for index, value in zip(program.states, new, strict=True):
         new_state[program.inputs[index].name] = tracer.stored(value, types[index])
     return update_blocks, new_state
+
+
+def _made_after(new: Traced, earlier: Traced) -> Traced:
+    """The blocks of `new`, made after a number or after blocks."""
+    blocks = [earlier.value] * len(new.value) if earlier.kind == Kind.SCALAR else earlier.value
+    return Traced(new.kind, [after(*pair) for pair in zip(new.value, blocks, strict=True)])
+
+
+def after(new: jax.Array, earlier: jax.Array) -> jax.Array:
+    """`new`, bit for bit, but made after `earlier`, a number or an array of the same shape.
+
+    A sign bit is always less than 2. XLA does not see that, and orders the two loops; LLVM does,
+    and reads nothing. Elementwise, so that sharded arrays need no communication for it. An array
+    made after itself is a function of two arrays to XLA, so kept and not computed again.
+    """
+    return jnp.where(jnp.signbit(earlier) < 2, new, 0)
 
 
 class _Tracer:

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import after, apply_program, zero_state
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values
-from optdsl.passes.overwrites import write_order
+from optdsl.passes.overwrites import made_after, write_order
 from optdsl.passes.pipeline import prepare
 
 NO_WEIGHTS = (
@@ -81,7 +81,7 @@ def _transformation(
     prepared = prepare(program, constants)
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
-    order = write_order(prepared)
+    overwrites, order = write_order(prepared), made_after(prepared)
     reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
     def init_fn(params: Any) -> OptimizerState:
@@ -104,11 +104,11 @@ def _transformation(
         blocks = {
             name: _blocks(prepared, name, value, structure) for name, value in state.state.items()
         }
-        update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced)
+        update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced, order)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
         descent = [-block for block in update]
-        if order and weights is not None:
-            new = _ordered(prepared, order, optax.apply_updates(weights, descent), new)
+        if overwrites and weights is not None:
+            new = _ordered(prepared, overwrites, optax.apply_updates(weights, descent), new)
         descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
 
@@ -133,15 +133,6 @@ def _ordered(
         for reader in readers:
             made[own] = [after(*pair) for pair in zip(made[own], made[reader], strict=True)]
     return {name: made[i] for i, name in enumerate(names, start=1)}
-
-
-def after(new: jax.Array, earlier: jax.Array) -> jax.Array:
-    """`new`, bit for bit, made after `earlier`, an array of the same shape.
-
-    A sign bit is always less than 2. XLA does not see that, and orders the two loops; LLVM does,
-    and reads nothing. Elementwise, so that sharded arrays need no communication for it.
-    """
-    return jnp.where(jnp.signbit(earlier) < 2, new, 0)
 
 
 def _check_value(name: str, value: Any, optional: bool) -> None:

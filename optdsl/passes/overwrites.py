@@ -6,7 +6,38 @@ XLA does not see that, and keeps the old value by copying the array.
 """
 
 from optdsl.ir import Program
-from optdsl.ops import Kind
+from optdsl.ops import Kind, Over
+from optdsl.passes.infer import infer
+
+
+def made_after(program: Program) -> dict[int, list[int]]:
+    """The states' new values that are to be made after others, which have smaller numbers.
+
+    - After the numbers that are added up from the state's old value.
+    - After itself, which says: computed once, and read from where it is kept. XLA computes an
+      elementwise function of one array again in every loop that reads it, since that costs no
+      further array; it does not see that the function's argument does. So where AdaBelief ends
+      with `v = ... + eps_root`, the update would read the old v, and v would be copied.
+
+    Only states like the weights count.
+    """
+    kinds, first = infer(program), len(program.inputs)
+    read = {arg for operation in program.operations for arg in operation.args}
+    read.add(program.outputs[0])
+    pairs = list(zip(program.states, program.outputs[1:], strict=True))
+    numbers = [new for state, new in pairs if kinds[state] == Kind.SCALAR]
+    found: dict[int, list[int]] = {}
+    for state, new in pairs:
+        if kinds[state] != Kind.ARRAY or new < first:
+            continue
+        op, args, _ = program.operations[new - first]
+        arrays = {arg for arg in args if arg >= 0 and kinds[arg] == Kind.ARRAY}
+        earlier = [n for n in numbers if first <= n < new and _reads(program, n, state)]
+        if new in read and (earlier or (len(arrays) == 1 and op.over is not Over.MATRIX)):
+            earlier.append(new)
+        if earlier:
+            found[new] = earlier
+    return found
 
 
 def write_order(program: Program) -> list[tuple[int, list[int]]]:
@@ -29,7 +60,8 @@ def write_order(program: Program) -> list[tuple[int, list[int]]]:
     readers = [0]
     for reader in readers:  # which grows: a state that waits is a reader that comes late
         for own, state in rest.items():
-            reads = own != reader and _reads(program, reader, state, program.outputs[own])
+            around = program.outputs[own]
+            reads = own != reader and _reads(program, program.outputs[reader], state, around)
             if reads and own not in late.get(reader, []):
                 late.setdefault(own, []).append(reader)
                 readers += [own] if own not in readers else []
@@ -41,11 +73,11 @@ def write_order(program: Program) -> list[tuple[int, list[int]]]:
     return [(own, readers) for own, readers in placed if readers]
 
 
-def _reads(program: Program, output: int, state: int, around: int) -> bool:
-    """Whether an output depends on an input on a path around another value."""
+def _reads(program: Program, value: int, state: int, around: int | None = None) -> bool:
+    """Whether a value depends on an input, on a path around another value."""
     first = len(program.inputs)
     seen = {around}
-    stack = [program.outputs[output]]
+    stack = [value]
     while stack:
         value = stack.pop()
         if value == state:

@@ -4,7 +4,7 @@ import pytest
 
 from optdsl.diagnostics import Source
 from optdsl.frontend import load
-from optdsl.passes.overwrites import write_order
+from optdsl.passes.overwrites import made_after, write_order
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,24 @@ def test_states_that_read_each_other_have_some_order() -> None:
 def test_numbers_do_not_wait() -> None:
     text = "def train(g, c: scalar):\n    return g * c, c + 1\n"
     assert write_order(load(Source("<test>", text))) == []
+
+
+@pytest.mark.parametrize(
+    ("parameters", "body", "order"),
+    [
+        ("m", "m = g + m\n    return m", {}),  # of two arrays: XLA keeps it
+        ("m", "m = (g + m) / 2\n    return m", {"m": ["m"]}),
+        ("m", "m = g + m\n    m = m + 1\n    return g", {}),  # nothing reads it
+        ("c: scalar, m", "c = c + dot(g, m)\n    m = g + m\n    return g, c", {"m": ["c"]}),
+        ("c: scalar, m", "c = c + dot(g, m)\n    m = g + m\n    return m, c", {"m": ["c", "m"]}),
+        ("c: scalar, m", "c = c + dot(g, g)\n    m = g + m\n    return g, c", {}),
+        ("c: scalar, m", "m = g + m\n    c = c + dot(g, m)\n    return g, c", {}),
+    ],
+)
+def test_new_values_are_kept_and_wait_for_sums(
+    parameters: str, body: str, order: dict[str, list[str]]
+) -> None:
+    program = load(Source("<test>", f"def train(g, {parameters}):\n    {body}, m\n"))
+    found = made_after(program)
+    name = program.name_of
+    assert {name(value): [name(v) for v in earlier] for value, earlier in found.items()} == order
