@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
@@ -137,11 +138,12 @@ def _made_after(new: Traced, earlier: Traced) -> Traced:
 def after(new: jax.Array, earlier: jax.Array) -> jax.Array:
     """`new`, bit for bit, but made after `earlier`, a number or an array of the same shape.
 
-    A sign bit is always less than 2. XLA does not see that, and orders the two loops; LLVM does,
+    A number equals itself or does not. XLA does not see that, and orders the two loops; LLVM does,
     and reads nothing. Elementwise, so that sharded arrays need no communication for it. An array
     made after itself is a function of two arrays to XLA, so kept and not computed again.
     """
-    return jnp.where(jnp.signbit(earlier) < 2, new, 0)
+    either = lax.bitwise_or(lax.eq(earlier, earlier), lax.ne(earlier, earlier))
+    return lax.select(either, new, lax.full_like(new, 0))
 
 
 class _Tracer:
