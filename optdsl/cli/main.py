@@ -19,6 +19,8 @@ COMMANDS: dict[str, str] = {
     "compile": "Write a program as standalone Python source.",
     "simplify": "Make a program shorter without loss.",
     "train": "Train a task with a program.",
+    "tune": "Sweep a program's learning rate and weight decay.",
+    "compare": "Compare programs fairly: all tuned alike, on fresh seeds.",
     "evolve": "Search for a better program.",
     "report": "Make one self-contained page about a search.",
     "functions": "List the functions of the language.",

@@ -1,18 +1,14 @@
 """`optdsl train FILE --task T`."""
 
-import math
 import sys
 import time
 
 import click
 
-from optdsl.cli.options import positive
+from optdsl.cli.options import parse_settings, positive
 from optdsl.cli.output import FINDINGS, fail, print_json, say
-from optdsl.cli.tasks import find_task_or_fail
-from optdsl.diagnostics import did_you_mean, nearest
+from optdsl.cli.tasks import find_task_or_fail, users_code
 from optdsl.frontend import find_source, load
-from optdsl.ir import Program
-from optdsl.passes.fold import default_values
 from optdsl.passes.protect import protect
 from optdsl.tasks.scores import FAILED
 
@@ -44,14 +40,15 @@ def command(
     """
     program = load(find_source(file))
     program = protect(program) if protected else program
-    values = _parse_settings(program, settings)
+    values = parse_settings(program, settings)
     found = find_task_or_fail(task)
 
     from optdsl.tasks.evaluation import default_learning_rate, evaluate_jitted
 
     rate = default_learning_rate(program, found) if lr is None else lr
     began = time.monotonic()
-    scores = evaluate_jitted(found, program, range(seeds), rate, values)
+    with users_code(task):
+        scores = evaluate_jitted(found, program, range(seeds), rate, values)
     seconds = time.monotonic() - began
     diverged = [seed for seed, score in enumerate(scores.validation) if score == FAILED]
     if as_json:
@@ -75,25 +72,3 @@ def command(
             FINDINGS,
         )
     sys.exit(0)
-
-
-def _parse_settings(program: Program, settings: tuple[str, ...]) -> dict[str, float]:
-    defaults = default_values(program)
-    values: dict[str, float] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            fail(f"--set takes name=value, not `{setting}`")
-        if name not in defaults:
-            help = did_you_mean(nearest(name, defaults))
-            known = f"it has {', '.join(defaults)}" if defaults else "it has none"
-            fail(f"the program has no hyperparameter `{name}`; {help or known}")
-        if name in values:
-            fail(f"--set gives `{name}` twice")
-        try:
-            values[name] = float(text)
-        except ValueError:
-            fail(f"--set {name}: `{text}` is not a number")
-        if not math.isfinite(values[name]):
-            fail(f"--set {name}: `{text}` is not finite")
-    return values

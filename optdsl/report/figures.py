@@ -8,13 +8,11 @@ import altair as alt
 
 from optdsl.report.curves import Curve, Curves
 
-COLORS = ["#4c8dd6", "#e8912d", "#3fa66b", "#b05cc6", "#8a8f98"]
+COLORS = ["#4c8dd6", "#e8912d", "#3fa66b", "#b05cc6", "#8a8f98",
+          "#d6564c", "#2aa5a0", "#b3912a", "#d65c9e", "#7a76d6"]  # fmt: skip
 """Readable on white and on black."""
 
 HEIGHT = 260
-
-START = 0.05
-"""The share of a curve that may lie below the frame."""
 
 SHORT = "datum.value ? format(datum.value, '~s') : '0'"
 """20,000 is 20k."""
@@ -30,9 +28,11 @@ class Axis:
     """How a tooltip writes a number."""
     steps: bool
     """Whether values hold until the next point."""
+    start: float | None = None
+    """The share of a rising curve that may lie below the frame."""
 
 
-FITNESS = Axis("best fitness", ticks=".4~f", exact=".5~f", steps=True)
+FITNESS = Axis("best fitness", ticks=".4~f", exact=".5~f", steps=True, start=0.05)
 HITS = Axis("hit rate", ticks=".0%", exact=".1%", steps=False)
 REDUNDANCY = Axis("redundant statements", ticks=".0%", exact=".1%", steps=False)
 
@@ -53,7 +53,7 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
     nearest = alt.selection_point(
         name="nearest", on="pointermove", nearest=True, clear="pointerout", empty=False
     )
-    floor = _floor(curves) if y.steps else None
+    floor = None if y.start is None else _floor(curves, y.start)
     scale = alt.Scale(zero=False, nice=True, domainMin=alt.Undefined if floor is None else floor)
     vertical = alt.Y("y:Q", title=y.title, scale=scale, axis=alt.Axis(format=y.ticks))
     shape = "step-after" if y.steps else "linear"
@@ -93,7 +93,7 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
             y=vertical,
             opacity=alt.condition(nearest, alt.value(1), alt.value(0)),
             tooltip=[
-                alt.Tooltip("s:N", title="search"),
+                alt.Tooltip("s:N", title="curve"),
                 alt.Tooltip("x:Q", title=x, format=","),
                 alt.Tooltip("y:Q", title=y.title, format=y.exact),
                 alt.Tooltip("error:N", title="standard error"),
@@ -111,9 +111,9 @@ def figure(curves: tuple[Curve, ...], x: str, y: Axis) -> dict[str, Any]:
     return chart.to_dict() | {"data": {"values": _points(curves)}}
 
 
-def _floor(curves: tuple[Curve, ...]) -> float | None:
+def _floor(curves: tuple[Curve, ...], start: float) -> float | None:
     """Where the y axis of a rising figure begins, so that a bad start leaves room for the end."""
-    early = [curve.mean[min(math.ceil(len(curve.mean) * START), len(curve.mean) - 1)]
+    early = [curve.mean[min(math.ceil(len(curve.mean) * start), len(curve.mean) - 1)]
              for curve in curves]  # fmt: skip
     return min((_short(value) for value in early if math.isfinite(value)), default=None)
 

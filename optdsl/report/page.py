@@ -22,9 +22,25 @@ from optdsl.report.summary import Summary
 
 def page(summary: Summary) -> str:
     """The HTML of a run's page."""
+    return render("page.html", "report", figures(summary.curves), summary=summary, run=summary.run)
+
+
+def render(template: str, command: str, figures: dict[str, dict[str, Any]], **values: Any) -> str:
+    """A page.
+
+    Args:
+        template: a file of the folder `template` that extends `base.html`.
+        command: what makes the page.
+        figures: specifications by the names of their places.
+        values: what the template shows.
+    """
     scripts = [_vega(), _template("page.js")]
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("optdsl.report", "template"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "score": lambda value: f"{value:.4f}",
@@ -34,13 +50,13 @@ def page(summary: Summary) -> str:
         "duration": duration,
         "setting": _setting,
     }
-    return environment.from_string(_template("page.html")).render(
-        summary=summary,
-        run=summary.run,
-        figures=figures(summary.curves),
+    return environment.get_template(template).render(
+        figures=figures,
+        command=command,
         policy=_policy(scripts),
         scripts=scripts,
         style=_template("page.css"),
+        **values,
     )
 
 
