@@ -5,6 +5,7 @@ It uses each function's own `ref`, not the expressions that the other lowerings 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import ml_dtypes
@@ -13,7 +14,7 @@ import numpy as np
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
-from optdsl.passes.fold import bind, default_values, fold_constants
+from optdsl.passes.fold import bind, default_values, evaluate, fold_constants
 from optdsl.passes.live import remove_dead_state
 from optdsl.passes.shapes import (
     Leaf,
@@ -120,6 +121,10 @@ def _apply(
 ) -> Array | Blocks:
     """One operation on whole values; `scalar` is the dtype of scalars."""
     values = [value for value, _ in args]
+    if result.kind == Kind.PER_ARRAY:
+        numbers = _of_shapes(op, args, shapes)
+        if numbers is not None:
+            return numbers
     if result.kind == Kind.SCALAR and op.over in (Over.NOTHING, Over.ARRAY):
         if all(type(value) is float for value in values):  # not folded: the result is not finite
             values = [np.asarray(value, scalar) for value in values]
@@ -149,6 +154,19 @@ def _apply(
         block = np.broadcast_to(block, full) if op.over is Over.NOTHING else np.reshape(block, full)
         results.append(_flush(np.asarray(block, dtype)))
     return results
+
+
+def _of_shapes(
+    op: OpDef, args: list[tuple[Any, Kind]], shapes: list[tuple[int, ...]]
+) -> Blocks | None:
+    """Numbers that depend on shapes alone: Python's floats, exact as constants are."""
+    if op.over is Over.SHAPE:
+        return [float(op.ref(np.broadcast_to(0, shape))) for shape in shapes]
+    columns = [_blocks(value, kind, len(shapes)) for value, kind in args]
+    if op.over is not Over.NOTHING or any(type(x) is not float for x in chain(*columns)):
+        return None
+    results = [evaluate(op, list(numbers)) for numbers in zip(*columns, strict=True)]
+    return None if None in results else results
 
 
 def _over_tree(

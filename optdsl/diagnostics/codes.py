@@ -48,9 +48,9 @@ CODES: dict[str, Code] = {
     ),
     "E007": Code(
         "not part of the language",
-        "The language is a small part of Python: no `if`, `while`, `class`, attributes, indexing\n"
-        "or strings. Use `where(a < b, x, y)` to choose between values, and helper `def`s to\n"
-        "share code.",
+        "The language is a small part of Python: no `while`, `class`, attributes, indexing or\n"
+        "strings. Use `if a < b:` or `where(a < b, x, y)` to choose between values, and helper\n"
+        "`def`s to share code.",
     ),
     "E008": Code(
         "a number out of range",
@@ -87,9 +87,9 @@ CODES: dict[str, Code] = {
         "`optdsl functions` shows each function's arguments.",
     ),
     "E202": Code(
-        "a comparison outside of `where`",
+        "a comparison outside of `where` and `if`, or none in one",
         "There are no truth values: a comparison stands only as the first argument of `where`, as\n"
-        "in `where(x < 0, -x, x)`.",
+        "in `where(x < 0, -x, x)`, and behind `if`.",
     ),
     "E203": Code(
         "values of shapes that don't fit",

@@ -10,6 +10,7 @@ from itertools import chain
 
 from optdsl.diagnostics import Diagnostic, Label, Span, did_you_mean, nearest
 from optdsl.frontend.messages import (
+    branches_mismatch,
     duplicates,
     helper_annotations,
     kind_mismatch,
@@ -84,6 +85,25 @@ class Binding:
     span: Span | None = None
 
 
+@dataclass(frozen=True)
+class Condition:
+    """The condition of an `if`: its row of the table, see COMPARISON_ROWS, and the two sides."""
+
+    node: ast.Binary
+    row: str
+    order: tuple[int, ...]
+    left: int | float
+    right: int | float
+
+    @property
+    def known(self) -> bool | None:
+        """Whether it holds, if both sides are constants."""
+        if isinstance(self.left, int) or isinstance(self.right, int):
+            return None
+        sides = (self.left, self.right, True, False)
+        return bool(BY_NAME[self.row].ref(*(sides[i] for i in self.order)))
+
+
 Scope = dict[str, Binding]
 
 Helpers = dict[str, Helper | None]
@@ -110,6 +130,8 @@ class Elaborator:
         self.called: set[int] = set()
         self.traces: dict[int, tuple[int, Trace]] = {}
         self.returned: list[Trace] = []
+        self.in_one_branch: dict[str, Span | None] = {}
+        """Names that only one branch of an `if` assigns, and where."""
         self.statement: int | None = None
         self.trace: Trace | None = None
 
@@ -180,6 +202,8 @@ class Elaborator:
                     self._assign(statement, scope)
                 case ast.ForLoop():
                     self._for_loop(statement, scope)
+                case ast.If():
+                    self._if(statement, scope)
                 case ast.Return():
                     self._error(
                         "E307",
@@ -283,9 +307,76 @@ class Elaborator:
             return 0
         return int(count.value)
 
-    @staticmethod
-    def _has_return(body: Sequence[ast.Statement]) -> bool:
-        return any(isinstance(statement, ast.Return) for statement in body)
+    def _if(self, node: ast.If, scope: Scope) -> None:
+        """Both branches are elaborated; `where` chooses what the variables hold afterwards."""
+        self._begin(node)
+        condition = self._condition(node.condition, scope)
+        own = self.statement, self.trace
+        then, other = dict(scope), dict(scope)
+        self.depth += 1
+        self._statements(node.body, then)
+        self._statements(node.orelse.body if node.orelse else (), other)
+        self.depth -= 1
+        self.statement, self.trace = own
+        for name in {**then, **other}:
+            if name in then and name in other:
+                scope[name] = self._joined(name, condition, then[name], other[name])
+            else:
+                self.in_one_branch[name] = (then.get(name) or other[name]).span
+
+    def _condition(self, node: ast.Expression, scope: Scope) -> "Condition | None":
+        if not isinstance(node, ast.Binary) or node.operator not in COMPARISON_ROWS:
+            self._expression(node, scope)
+            if not isinstance(node, ast.Missing):
+                message = "the condition of an `if` must be a comparison"
+                self._error("E202", message, node.span, help="compare it, as in `x > 0`")
+            return None
+        row, order = COMPARISON_ROWS[node.operator]
+        left, right = (self._expression(side, scope) for side in (node.left, node.right))
+        return None if left is None or right is None else Condition(node, row, order, left, right)
+
+    def _joined(
+        self, name: str, condition: "Condition | None", then: Binding, other: Binding
+    ) -> Binding:
+        """What a variable holds after the branches of an `if`."""
+        if then is other:
+            return then
+        if condition is None or then.value is None or other.value is None:
+            return Binding(None, None, then.span)
+        reads = {each.statement for each in (then, other) if each.statement is not None}
+        if self.trace is not None and not self.calls:
+            self.trace.reads |= reads
+        known = condition.known
+        if known is not None:  # of a loop's variable
+            return then if known else other
+        if repr(then.value) == repr(other.value):
+            return Binding(then.value, self.statement, then.span)
+        values = [condition.left, condition.right, then.value, other.value]
+        args = [values[i] for i in condition.order]
+        kinds = tuple(self._kind(arg) for arg in args)
+        op, node = BY_NAME[condition.row], condition.node
+        kind = op.kind(kinds)
+        self._count(node.span)
+        if isinstance(kind, Mismatch):
+            sides = [(self._kind(each), span) for each, span in
+                     ((then.value, then.span), (other.value, other.span))]  # fmt: skip
+            self._report(branches_mismatch(name, node.span, sides))
+            return Binding(None, None, then.span)
+        value = self.builder.add(op, args, name)
+        self.kinds.append(kind)
+        if self.trace is not None:
+            self.trace.operations.add(value - len(self.builder.inputs))
+        return Binding(value, self.statement if not self.calls else None, then.span)
+
+    def _has_return(self, body: Sequence[ast.Statement]) -> bool:
+        """Whether a `return` stands anywhere in a body."""
+        return any(
+            isinstance(each, ast.Return)
+            or (isinstance(each, ast.ForLoop) and self._has_return(each.body))
+            or (isinstance(each, ast.If) and self._has_return(each.body))
+            or (isinstance(each, ast.If) and each.orelse and self._has_return(each.orelse.body))
+            for each in body
+        )
 
     # Expressions
 
@@ -328,10 +419,16 @@ class Elaborator:
         near = nearest(node.text, scope, errors=len(self.diagnostics))
         if node.text in CALLABLE or node.text in self.helpers:
             help = f"call it: `{node.text}(...)`"
+        elif node.text in self.in_one_branch:
+            help = "assign it in both branches of the `if`, or before it"
+            near = []
         else:
             help = did_you_mean(near) or "assign it above, or declare it as a parameter"
         declared = [scope[name].span for name in near]
         related = tuple(Label(span, "a similar name is here") for span in declared if span)
+        assigned = self.in_one_branch.get(node.text)
+        if assigned:
+            related = (Label(assigned, "assigned in one branch only"),)
         self._error("E101", f"unknown name `{node.text}`", node.span, "not declared", related[:1],
                     help=help)  # fmt: skip
         return None

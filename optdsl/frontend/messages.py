@@ -39,6 +39,26 @@ def kind_mismatch(
     return Diagnostic(code, message, node.span, f"{what} {an(kind)}{meaning}", help=help)
 
 
+def branches_mismatch(
+    name: str, condition: Span, branches: Sequence[tuple[Kind, Span | None]]
+) -> Diagnostic:
+    """E203: a variable that the branches of an `if` leave with kinds that don't fit.
+
+    Args:
+        name: the variable.
+        condition: that of the `if`.
+        branches: the kind and the place of what each branch assigns.
+    """
+    related = tuple(Label(span, an(kind)) for kind, span in branches if span)
+    return Diagnostic(
+        "E203",
+        f"the branches leave `{name}` with kinds that don't fit",
+        condition,
+        related=related,
+        help="use another name for one of them; see the kinds in docs/language.md",
+    )
+
+
 def wrong_count(node: ast.Call, args: Sequence[str], required: int | None = None) -> Diagnostic:
     """E201: a call with too few or too many arguments."""
     name = node.function.text

@@ -26,4 +26,10 @@ def _function(op: OpDef, text: str) -> Expression:
     places = {name: f"args[{i}]" for i, name in enumerate(op.args)}
     places |= {f"s{i}": f"sums[{i}]" for i in range(len(op.sums))}
     source = text.format(**places, n="n")
-    return eval(f"lambda xp, args, sums=(), n=1: {source}", {})
+    space: dict[str, Any] = {}
+    if op.helper:
+        import jax.numpy as jnp
+
+        space["jnp"] = jnp
+        exec(op.helper, space)
+    return eval(f"lambda xp, args, sums=(), n=1: {source}", space)

@@ -1,5 +1,6 @@
 """Rows of the set `extended`: functions for people who write optimizers, not in the paper."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,11 @@ import numpy as np
 from optdsl.ops.elementwise import ODD, XY, X
 from optdsl.ops.kinds import (
     matrix_product,
-    mean_of_columns,
-    mean_of_rows,
+    of_shape,
     reduce_all,
+    reduce_columns,
+    reduce_rows,
+    square,
     swap_extents,
 )
 from optdsl.ops.opdef import FunctionSet, OpDef, Over
@@ -37,6 +40,49 @@ def _where(compare: str, ref: Callable[[Any, Any], Any], doc: str) -> OpDef:
     )
 
 
+def _rows(x: Any) -> int:
+    return math.prod(np.shape(x)[:-1])
+
+
+def _columns(x: Any) -> int:
+    return np.shape(x)[-1] if np.ndim(x) else 1
+
+
+def _inverse_root(x: Any, p: Any) -> Any:
+    if not np.all(np.isfinite(x)):
+        return np.full_like(x, np.nan)
+    working = np.float64 if x.dtype == np.float64 else np.float32
+    wide = np.asarray(x, np.float64)
+    values, vectors = np.linalg.eigh((wide + wide.T) / 2)
+    values = np.maximum(values, len(x) * np.finfo(working).eps * np.max(values, initial=0))
+    return (vectors * values ** (-1 / p)) @ vectors.T
+
+
+INVERSE_ROOT = '''
+def inverse_root(x, p):
+    """x to the power -1/p, for a symmetric x whose smallest eigenvalues are rounding errors."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    values, vectors = jnp.linalg.eigh(x.astype(dtype))
+    error = x.shape[0] * jnp.finfo(dtype).eps * jnp.max(values, initial=0)
+    return ((vectors * jnp.maximum(values, error) ** (-1 / p)) @ vectors.T).astype(x.dtype)
+'''
+
+
+def _orthonormal(x: Any) -> Any:
+    if not np.all(np.isfinite(x)):
+        return np.full_like(x, np.nan)
+    q, r = np.linalg.qr(np.asarray(x, np.float64))
+    return np.where(np.diagonal(r) < 0, -q, q)
+
+
+ORTHONORMAL = '''
+def orthonormal(x):
+    """The Q of x = QR with no negative number on the diagonal of R."""
+    q, r = jnp.linalg.qr(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+    return jnp.where(jnp.diagonal(r) < 0, -q, q).astype(x.dtype)
+'''
+
+
 # fmt: off
 EXTENDED: tuple[OpDef, ...] = (
     _where("<", np.less, "less than"),
@@ -48,13 +94,40 @@ EXTENDED: tuple[OpDef, ...] = (
           rule=reduce_all, sums=("{x}",), over=Over.TREE, props=ODD, sets=EXTENDED_SET),
     OpDef("row_mean", X, "{s0} / {n}", lambda x: _mean(x, axis=1),
           "The mean of each row of a weight array, the last dimension being the columns.",
-          rule=mean_of_rows, sums=("{x}",), over=Over.ROW, props=ODD, sets=EXTENDED_SET),
+          rule=reduce_rows, sums=("{x}",), over=Over.ROW, props=ODD, sets=EXTENDED_SET),
     OpDef("column_mean", X, "{s0} / {n}", lambda x: _mean(x, axis=0),
           "The mean of each column of a weight array, the last dimension being the columns.",
-          rule=mean_of_columns, sums=("{x}",), over=Over.COLUMN, props=ODD, sets=EXTENDED_SET),
+          rule=reduce_columns, sums=("{x}",), over=Over.COLUMN, props=ODD, sets=EXTENDED_SET),
     OpDef("transpose", X, "{x}.T", np.transpose, "Rows and columns exchanged.",
           rule=swap_extents, over=Over.MATRIX, sets=EXTENDED_SET),
     OpDef("matmul", XY, "xp.matmul({x}, {y})", np.matmul, "The matrix product.",
           rule=matrix_product, over=Over.MATRIX, sets=EXTENDED_SET),
+    OpDef("row_max", X, "xp.max({x}, axis=1, keepdims=True)",
+          lambda x: np.max(x, axis=1, keepdims=True),
+          "The largest number of each row of a weight array; NaN if any is.",
+          rule=reduce_rows, over=Over.MATRIX, sets=EXTENDED_SET),
+    OpDef("column_max", X, "xp.max({x}, axis=0, keepdims=True)",
+          lambda x: np.max(x, axis=0, keepdims=True),
+          "The largest number of each column of a weight array; NaN if any is.",
+          rule=reduce_columns, over=Over.MATRIX, sets=EXTENDED_SET),
+    OpDef("identity", X, "xp.eye({x}.shape[0], dtype={x}.dtype)",
+          lambda x: np.eye(len(x), dtype=x.dtype),
+          "The identity matrix of x's size, for a square x.",
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET),
+    OpDef("inverse_root", ("x", "p"), "inverse_root({x}, {p})", _inverse_root,
+          "x to the power -1/p, for a symmetric x without negative eigenvalues; those below the"
+          " rounding error of the largest are taken to be as large as that.",
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=INVERSE_ROOT),
+    OpDef("orthonormal", X, "orthonormal({x})", _orthonormal,
+          "The columns of a square x made orthonormal one after the other, the Q of x = QR.",
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=ORTHONORMAL),
+    OpDef("rank", X, "{x}.ndim", np.ndim, "How many dimensions each weight array has.",
+          rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
+    OpDef("rows", X, "matrix({x}).shape[0]", _rows,
+          "How many rows each weight array has, the last dimension being the columns.",
+          rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
+    OpDef("columns", X, "matrix({x}).shape[1]", _columns,
+          "How many columns each weight array has, the last dimension being the columns.",
+          rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
 )
 # fmt: on

@@ -125,19 +125,35 @@ def last_scalar(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
     return broadcast(kinds[:-1])
 
 
-def mean_of_rows(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
-    """The columns' extent becomes 1."""
+def reduce_rows(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
+    """One number for each row: the columns' extent becomes 1."""
     return _replace_extents(kinds[0], lambda rows, columns: (rows, Extent.ONE))
 
 
-def mean_of_columns(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
-    """The rows' extent becomes 1."""
+def reduce_columns(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
+    """One number for each column: the rows' extent becomes 1."""
     return _replace_extents(kinds[0], lambda rows, columns: (Extent.ONE, columns))
 
 
 def swap_extents(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
     """Rows become columns."""
     return _replace_extents(kinds[0], lambda rows, columns: (columns, rows))
+
+
+def of_shape(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
+    """A number that the shape of each weight array tells."""
+    return Kind.PER_ARRAY if kinds[0] == Kind.ARRAY else Mismatch(0, an(Kind.ARRAY))
+
+
+def square(kinds: tuple[Kind, ...]) -> Kind | Mismatch:
+    """A square matrix for each weight array; further arguments must be scalars."""
+    rows, columns = EXTENTS.get(kinds[0], (Extent.ONE, Extent.ONE))
+    if kinds[0] == Kind.SCALAR or rows != columns:
+        return Mismatch(0, f"{an(Kind.ROWS_BY_ROWS)} or {an(Kind.COLUMNS_BY_COLUMNS)}")
+    for position, kind in enumerate(kinds[1:], start=1):
+        if kind != Kind.SCALAR:
+            return Mismatch(position, "a scalar")
+    return kinds[0]
 
 
 def matrix_product(kinds: tuple[Kind, ...]) -> Kind | Mismatch:

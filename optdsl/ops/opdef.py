@@ -29,6 +29,8 @@ class Over(Enum):
     """Along each column of the matrix view."""
     MATRIX = "matrix"
     """No sums: a function of the matrix views, such as `matmul`."""
+    SHAPE = "shape"
+    """No sums: a number that the shape of each weight array tells, such as `rank`."""
 
 
 class Prop(Enum):
@@ -71,7 +73,8 @@ class OpDef:
     """Names of the arguments, used in `lower` and `sums`, in documentation and in messages."""
     lower: str
     """The result as a Python expression; `{x}` is argument x, `{s0}` the first sum, `{n}` how many
-    numbers were added, `xp` the array module (`jax.numpy`)."""
+    numbers were added, `xp` the array module (`jax.numpy`). Over SHAPE, where `ref` serves all
+    lowerings, only the emitted source has it, with `matrix(x)` for the matrix view."""
     ref: Callable[..., Any]
     """The same in NumPy, independently: takes blocks, or, over TREE, vectors of all numbers."""
     doc: str
@@ -88,6 +91,8 @@ class OpDef:
     protected: str = ""
     """The `.opt` expression that replaces it under `--protected`; empty where the domain is all
     numbers."""
+    helper: str = ""
+    """The source of a Python function of `jnp` that `lower` calls; empty where it needs none."""
     version: int = 1
     """Part of `hash_id`: raised when the meaning changes, so that old hashes don't match."""
     kinds: dict[tuple[Kind, ...], Kind | Mismatch] = field(
@@ -103,6 +108,11 @@ class OpDef:
     def hash_id(self) -> str:
         """What hashes see of the function: stable over releases."""
         return f"{self.name}/{self.version}"
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it takes its third or fourth argument as the first two compare."""
+        return self.args == ("a", "b", "x", "y")
 
     @property
     def commutative(self) -> bool:

@@ -116,11 +116,12 @@ def _result(
 ) -> ValueType:
     if kind == Kind.SCALAR:
         return ValueType(kind, (Leaf((), scalar),))
-    meeting = args if op.over is Over.MATRIX else [arg for arg in args if arg.kind == kind]
-    meeting = meeting or [arg for arg in args if arg.kind != Kind.SCALAR]
+    blocks = [arg for arg in args if arg.kind != Kind.SCALAR]
+    meeting = [] if op.over is Over.MATRIX else [arg for arg in blocks if arg.kind == kind]
+    meeting = meeting or blocks
     leaves: list[Leaf] = []
     for i, weight in enumerate(weights):
-        reduced = op.over in (Over.ARRAY, Over.ROW, Over.COLUMN)
+        reduced = op.over in (Over.ARRAY, Over.ROW, Over.COLUMN, Over.SHAPE)
         dtype = scalar if reduced else promote([arg.leaves[i].dtype for arg in meeting])
         leaves.append(Leaf(block_shape(kind, weight.shape), dtype))
     return ValueType(kind, tuple(leaves))

@@ -127,6 +127,28 @@ class ForLoop:
 
 
 @dataclass(frozen=True)
+class Else:
+    """`else:`, the end of an `If`."""
+
+    body: "tuple[Statement, ...]"
+    span: Span
+    comments: Comments = Comments()
+    end_comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class If:
+    """`if condition:`; only a comparison is a legal condition."""
+
+    condition: Expression
+    body: "tuple[Statement, ...]"
+    orelse: Else | None
+    span: Span
+    comments: Comments = Comments()
+    end_comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Return:
     """`return value, ...`."""
 
@@ -139,7 +161,8 @@ class Return:
 class Broken:
     """A line with a syntax error, already reported.
 
-    `targets` are the names that it seems to bind, `body` is the block below it.
+    `targets` are the names that it seems to bind, `body` is the block below it, and that of the
+    `else` behind it.
     """
 
     targets: tuple[str, ...]
@@ -148,7 +171,7 @@ class Broken:
     comments: Comments = Comments()
 
 
-Statement = Assign | ForLoop | Return | Broken
+Statement = Assign | ForLoop | If | Return | Broken
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,15 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
         count, *body = (child for child in children if not isinstance(child, Token))
         return ast.ForLoop(variable, function, count, tuple(body), self._header(children))
 
+    def if_(self, children: list[Child]) -> ast.If:
+        condition, *body = (child for child in children if not isinstance(child, Token))
+        orelse = body.pop() if isinstance(body[-1], ast.Else) else None
+        return ast.If(condition, tuple(body), orelse, self._header(children))
+
+    def else_(self, children: list[Child]) -> ast.Else:
+        body = tuple(child for child in children if not isinstance(child, Token))
+        return ast.Else(body, self._header(children))
+
     def return_(self, children: list[Child]) -> ast.Return:
         values = tuple(child for child in children if not isinstance(child, Token))
         return ast.Return(values, self.span(children[0]).to(values[-1].span))
@@ -135,6 +144,8 @@ class TreeBuilder(Transformer_NonRecursive[Token, ast.File]):
     def broken(self, children: list[Child]) -> ast.Broken:
         line, body = children[0].line, children[1:]
         statements = tuple(child for child in body if isinstance(child, ast.Statement))
+        if body and isinstance(body[-1], ast.Else):
+            statements += body[-1].body
         return ast.Broken(self.broken_targets.get(line, ()), statements, self.span(children[0]))
 
     # Functions and files

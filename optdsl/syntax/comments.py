@@ -79,14 +79,19 @@ class _Attacher:
         if isinstance(node, ast.Function):
             node = replace(node, docstring=inside and self.simple(inside))
         body: list[ast.Statement] = []
+        orelse = node.orelse if isinstance(node, ast.If) else None
         ends = [statement.span.line for statement in node.body[1:]]
-        for statement, end in zip(node.body, [*ends, before], strict=True):
-            if isinstance(statement, ast.ForLoop):
+        ends.append(orelse.span.line if orelse else before)
+        for statement, end in zip(node.body, ends, strict=True):
+            if isinstance(statement, ast.ForLoop | ast.If):
                 body.append(self.block(statement, end))
             else:
                 body.append(self.simple(statement))
-        end_comments = self.take(before, column=node.span.column + 1)
-        return replace(node, body=tuple(body), comments=comments, end_comments=end_comments)
+        end_comments = self.take(ends[-1], column=node.span.column + 1)
+        node = replace(node, body=tuple(body), comments=comments, end_comments=end_comments)
+        if isinstance(node, ast.If) and orelse:
+            node = replace(node, orelse=self.block(orelse, before))
+        return node
 
     def simple(self, node: _Node) -> _Node:
         """A statement without a body."""
@@ -117,4 +122,4 @@ class _Attacher:
         return tuple(taken)
 
 
-_Block = TypeVar("_Block", ast.Function, ast.ForLoop)
+_Block = TypeVar("_Block", ast.Function, ast.ForLoop, ast.If, ast.Else)

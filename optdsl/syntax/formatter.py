@@ -53,10 +53,16 @@ def _body(body: tuple[ast.Statement, ...], indent: str, first: bool = True) -> l
             lines.append("")
         first = False
         lines += _lines(statement.comments, _statement(statement), indent)
-        if isinstance(statement, ast.ForLoop):
-            lines += _body(statement.body, indent + INDENT)
-            lines += [indent + INDENT + comment for comment in statement.end_comments]
+        if isinstance(statement, ast.ForLoop | ast.If):
+            lines += _block(statement, indent + INDENT)
+        if isinstance(statement, ast.If) and statement.orelse:
+            lines += _lines(statement.orelse.comments, "else:", indent)
+            lines += _block(statement.orelse, indent + INDENT)
     return lines
+
+
+def _block(node: ast.ForLoop | ast.If | ast.Else, indent: str) -> list[str]:
+    return _body(node.body, indent) + [indent + comment for comment in node.end_comments]
 
 
 def _statement(node: ast.Statement) -> str:
@@ -69,6 +75,8 @@ def _statement(node: ast.Statement) -> str:
         case ast.ForLoop():
             count = format_expression(node.count)
             return f"for {node.variable.text} in {node.function.text}({count}):"
+        case ast.If():
+            return f"if {format_expression(node.condition)}:"
         case ast.Broken():
             raise ValueError("a file with syntax errors has no layout")
 

@@ -10,13 +10,13 @@ from optdsl.syntax.layout import Layout, SyntaxFault
 
 QUOTES = '"""'
 
-STATEMENT = re.compile(r"\s*((return|def|for|from)\b|[^\W\d]\w*(\s*,\s*[^\W\d]\w*)*\s*=(?!=))")
+STATEMENT = re.compile(
+    r"\s*((return|def|for|if|else|from)\b|[^\W\d]\w*(\s*,\s*[^\W\d]\w*)*\s*=(?!=))"
+)
 """How a line begins that can't be the inside of an expression."""
 
 STATEMENTS: dict[str, str] = {
-    "if": "choose between values with `where(a < b, x, y)`",
-    "elif": "choose between values with `where(a < b, x, y)`",
-    "else": "choose between values with `where(a < b, x, y)`",
+    "elif": "write `else:`, and an `if` in its block",
     "while": "use `for i in range(N):` with a number N",
     "class": "a program is made of `def`s",
     "import": "write `from NAME import helper`, for a file NAME.opt beside this one",
@@ -32,8 +32,6 @@ STATEMENTS: dict[str, str] = {
 """Words of Python that begin a line, and what to write instead."""
 
 WORDS: dict[str, str] = {
-    "if": STATEMENTS["if"],
-    "else": STATEMENTS["else"],
     "lambda": STATEMENTS["lambda"],
     "and": "there are no truth values; nest one `where` in another",
     "or": "there are no truth values; nest one `where` in another",
@@ -147,6 +145,12 @@ def _not_a_statement(layout: Layout) -> Diagnostic | None:
 def _not_in_expressions(token: Token, layout: Layout) -> Diagnostic | None:
     """For Python's further operators, in symbols or in words, and for comparisons."""
     source, span = layout.source, layout.span(token)
+    if token in ("if", "else"):
+        if not source.lines[span.line - 1][: span.column - 1].strip():
+            help = "it stands behind the block of an `if`"
+            return Diagnostic("E006", f"`{token}` can't stand here", span, help=help)
+        help = "choose between values with `where(a < b, x, y)`"
+        return Diagnostic("E007", f"there is no `{token}` in expressions", span, help=help)
     if token in WORDS:
         help = WORDS[token]
         return Diagnostic("E007", f"there is no `{token}` in the language", span, help=help)

@@ -13,9 +13,10 @@ from support.programs import EVERYTHING, programs
 from support.running import doubles
 from support.trees import leaves
 
-from optdsl.backends import jax_lowering
+from optdsl.backends import jax_lowering, tracer
 from optdsl.backends.jax_lowering import apply_program, zero_state
 from optdsl.backends.optax_transform import optimizer_factory
+from optdsl.backends.tracer import is_nothing
 from optdsl.diagnostics import Source
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
@@ -38,17 +39,24 @@ def leaf_of(value: Any) -> Leaf:
     return Leaf(tuple(value.shape), str(value.dtype))
 
 
+def is_no_array(block: Any) -> bool:
+    """Whether a block is a number known from the leaf's shape, or not computed at all."""
+    return isinstance(block, float) or is_nothing(block)
+
+
 def evaluated(
     program: Program, weights: list[Leaf], gradients: list[Leaf], monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[ValueType], list[Leaf], dict[str, list[Leaf]]]:
+) -> tuple[list[ValueType], list[Leaf], dict[str, list[Leaf | None]]]:
     """By `jax.eval_shape`: the types of all results, of the update, and of the new state."""
     results: list[ValueType] = []
-    original = jax_lowering._Tracer.apply
+    original = tracer.Tracer.apply
 
-    def recording(self: Any, op: Any, args: Any, result: Any) -> Any:
-        traced = original(self, op, args, result)
+    def recording(self: Any, value: int, op: Any, args: Any, result: Any) -> Any:
+        traced = original(self, value, op, args, result)
         blocks = traced.value if isinstance(traced.value, list) else [traced.value]
-        results.append(ValueType(traced.kind, tuple(leaf_of(block) for block in blocks)))
+        pairs = zip(blocks, result.leaves, strict=True)
+        leaves = tuple(leaf if is_no_array(block) else leaf_of(block) for block, leaf in pairs)
+        results.append(ValueType(traced.kind, leaves))
         return traced
 
     def step(w: Any, g: Any, rate: Any, number: Any, values: Any) -> Any:
@@ -56,10 +64,13 @@ def evaluated(
 
     given = [[abstract(leaf) for leaf in each] for each in (weights, gradients)]
     with monkeypatch.context() as patch:
-        patch.setattr(jax_lowering._Tracer, "apply", recording)
+        patch.setattr(tracer.Tracer, "apply", recording)
         update, state = jax.eval_shape(step, *given, 0.1, jnp.int32(1), default_values(program))
     blocks = {k: v if isinstance(v, list) else [v] for k, v in state.items()}
-    new = {name: [leaf_of(block) for block in found] for name, found in blocks.items()}
+    new = {
+        name: [None if is_nothing(block) else leaf_of(block) for block in found]
+        for name, found in blocks.items()
+    }
     return results, [leaf_of(block) for block in update], new
 
 
@@ -75,7 +86,9 @@ def check(
         assert wanted == found, f"{program.name_of(value)} in\n{text}"
     assert update == [Leaf(w.shape, g.dtype) for w, g in zip(weights, gradients, strict=True)], text
     for index in program.states:
-        assert list(types[index].leaves) == state[program.inputs[index].name], text
+        found = state[program.inputs[index].name]
+        wanted = [f and leaf for f, leaf in zip(found, types[index].leaves, strict=True)]
+        assert wanted == found, text
 
 
 @settings(max_examples=100)

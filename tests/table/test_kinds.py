@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from optdsl.ops import EXTENTS, OPS, Extent, Kind, Mismatch, OpDef, Over, castable, join
+from optdsl.ops.kinds import square
 
 LENGTHS = {Extent.ONE: 1, Extent.ROWS: 3, Extent.COLUMNS: 5}
 """Different lengths, so that a shape tells the kind."""
@@ -14,8 +15,8 @@ LENGTHS = {Extent.ONE: 1, Extent.ROWS: 3, Extent.COLUMNS: 5}
 SHAPES = {kind: tuple(LENGTHS[extent] for extent in extents) for kind, extents in EXTENTS.items()}
 KIND_OF = {shape: kind for kind, shape in SHAPES.items()}
 
-SCALAR_ARGUMENT = {"interpolate": 2, "clip_by_global_norm": 1}
-"""Arguments that appendix H requires to be scalars."""
+SCALAR_ARGUMENT = {"interpolate": 2, "clip_by_global_norm": 1, "inverse_root": 1}
+"""Arguments that must be scalars, the first two by appendix H."""
 
 FEW = (Kind.SCALAR, Kind.PER_ARRAY, Kind.PER_ROW, Kind.PER_COLUMN, Kind.ARRAY, Kind.TRANSPOSED)
 
@@ -43,6 +44,10 @@ def expected(op: OpDef, kinds: tuple[Kind, ...]) -> Kind | None:
     shape = common_shape(kinds)
     if op.over is Over.ARRAY:
         return min(kinds[0], Kind.PER_ARRAY)
+    if op.over is Over.SHAPE:
+        return Kind.PER_ARRAY if kinds[0] == Kind.ARRAY else None
+    if op.rule is square and (shape == () or shape[0] != shape[-1]):
+        return None
     if op.over in (Over.ROW, Over.COLUMN, Over.MATRIX):
         return None if Kind.SCALAR in kinds else kind_by_running(op, kinds)
     if shape is None:
@@ -54,7 +59,8 @@ def expected(op: OpDef, kinds: tuple[Kind, ...]) -> Kind | None:
 
 def kind_by_running(op: OpDef, kinds: tuple[Kind, ...]) -> Kind | None:
     try:
-        result: Any = op.ref(*[np.ones(SHAPES[kind]) for kind in kinds])
+        scalars = [2.0] * (len(op.args) - len(kinds))
+        result: Any = op.ref(*[np.ones(SHAPES[kind]) for kind in kinds], *scalars)
     except ValueError:
         return None
     return KIND_OF.get(result.shape)

@@ -23,7 +23,7 @@ def found(text: str) -> list[tuple[str, int]]:
         "n = (g\n        + w",
         "for n in range(3)\n        m = n * g",
         "for n range(3):\n        m = n * g",
-        "if g > 0:\n        n = g\n    else:\n        n = w",
+        "if g > > 0:\n        n = g\n    else:\n        n = w",
         "n += 1",
         "n: float = 3",
     ],
