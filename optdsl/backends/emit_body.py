@@ -1,25 +1,15 @@
-"""The body of an emitted optimizer: its stages and statements. See `emit.py`.
-
-Expressions are Python syntax trees, made from the function table's expressions by substitution, so
-that `ast.unparse` writes the parentheses that are needed and no others.
-"""
+"""The body of an emitted optax transformation: its stages. See `emit.py`."""
 
 import ast
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from optdsl.backends.emit_names import Names, is_nameless, stages_of, static_values
-from optdsl.ir import Operation, Program, Role
+from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse
+from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
-from optdsl.passes.infer import infer
 from optdsl.passes.overwrites import made_after, write_order
-
-MAX_EXPRESSION = 80
-"""Statements are no longer than this, where names for their parts make them shorter."""
-
-_MATRICES = (Over.ROW, Over.COLUMN, Over.MATRIX)
 
 
 @dataclass(frozen=True)
@@ -50,22 +40,16 @@ def emit_body(program: Program, reserved: frozenset[str]) -> Body:
     return _Emitter(program, reserved).emit()
 
 
-class _Emitter:
+class _Emitter(Statements):
+    module = "jnp"
+    cast = ".astype("
+    along = MappingProxyType(
+        {Over.ROW: ", axis=1, keepdims=True", Over.COLUMN: ", axis=0, keepdims=True"}
+    )
+    size = ".size"
+
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
-        self.program, self.first = program, len(program.inputs)
-        self.kinds = infer(program)
-        self.order = made_after(program)
-        self.stages = stages_of(program, self.kinds, self.order)
-        self.last_stage = max(self.stages, default=0)
-        self.static = static_values(program)
-        self.names = Names(program, self.kinds, self.stages, reserved)
-        self.readers: dict[int, list[int]] = {}
-        for value, operation in enumerate(program.operations, start=self.first):
-            for arg in operation.args:
-                self.readers.setdefault(arg, []).append(value)
-        self.inlined: dict[int, ast.expr] = {}
-        self.totals: dict[int, list[str]] = {}
-        self.casts: dict[tuple[int, int], str] = {}
+        super().__init__(program, reserved, made_after(program))
         self.lists: dict[int, str] = {
             v: self.names.of(v) for v in range(self.first) if self.kinds[v] != Kind.SCALAR
         }
@@ -186,18 +170,11 @@ class _Emitter:
         states = zip(self.program.states, self.program.outputs[1:], strict=True)
         return any(o == output and self.kinds[s] == Kind.ARRAY for s, o in states)
 
-    def _reads(self, role: Role) -> bool:
-        values = self.program.with_role(role)
-        return any(v in self.readers or v in self.program.outputs for v in values)
-
     def _values(self, stage: int, scalar: bool | None = None) -> list[int]:
         """The results computed in a stage, in order."""
         end = self.first + len(self.program.operations)
         found = [v for v in range(self.first, end) if self.stages[v] == stage]
         return [v for v in found if scalar is None or (self.kinds[v] == Kind.SCALAR) == scalar]
-
-    def _operation(self, value: int) -> Operation:
-        return self.program.operations[value - self.first]
 
     # Stages
 
@@ -275,7 +252,7 @@ class _Emitter:
         for expression in op.sums:
             total = self.names.of(value)
             total = total if op.lower == "{s0}" else self.names.fresh(f"{total}_sum")
-            lines.append(f"terms = [{ast.unparse(_filled(op, expression, nodes))} for {over}]")
+            lines.append(f"terms = [{ast.unparse(self._filled(op, expression, nodes))} for {over}]")
             lines.append(f"{total} = jnp.asarray(sum(map(jnp.sum, terms)), scalar)")
             self.totals[value].append(total)
         if "{n}" in op.lower:
@@ -287,35 +264,15 @@ class _Emitter:
     def _summand(self, arg: int, item: dict[int, str], full: str, common: Kind) -> ast.expr:
         """One leaf of an argument of a sum, of the common kind and the dtype of scalars."""
         if self._kind(arg) == Kind.SCALAR:
-            return _parse(f"jnp.broadcast_to({self._text(arg)}, {full}.shape)")
+            return parse(f"jnp.broadcast_to({self._text(arg)}, {full}.shape)")
         name = item[arg]
         if self._kind(arg) == common:
-            return _parse(f"{name}.astype(scalar)")
+            return parse(f"{name}.astype(scalar)")
         if common == Kind.ARRAY and self._kind(arg) != Kind.PER_ARRAY:
-            return _parse(f"spread({name}.astype(scalar), {full})")
-        return _parse(f"jnp.broadcast_to({name}.astype(scalar), {full}.shape)")
+            return parse(f"spread({name}.astype(scalar), {full})")
+        return parse(f"jnp.broadcast_to({name}.astype(scalar), {full}.shape)")
 
     # Expressions
-
-    def _statement(self, value: int) -> list[str]:
-        """The assignment of a result, or nothing if it is written where it is read."""
-        if value in self.totals and self._operation(value).op.lower == "{s0}":
-            return []
-        lines = self._repeated_casts(value)
-        expression = self._expression(value)
-        if len(ast.unparse(expression)) > MAX_EXPRESSION:
-            for arg in dict.fromkeys(self._operation(value).args):
-                if arg in self.inlined:
-                    lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
-            expression = self._expression(value)
-        if self._is_inlined(value, ast.unparse(expression)):
-            self.inlined[value] = expression
-            return lines
-        name, text = self.names.of(value), ast.unparse(expression)
-        bare, cast, dtype = text.rpartition(".astype(")
-        if len(text) > MAX_EXPRESSION and value in self.totals and f"{name}." not in dtype:
-            return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
-        return [*lines, f"{name} = {text}"]
 
     def _made_after(self, value: int) -> list[str]:
         """The statements that order a state's new value: see `passes/overwrites.py`."""
@@ -325,106 +282,21 @@ class _Emitter:
             lines[-1] += "  # so that it is kept, not computed again"
         return lines
 
-    def _repeated_casts(self, value: int) -> list[str]:
-        """Names for arguments that are cast and that the function's expression has twice."""
-        op, args, _ = self._operation(value)
-        lines: list[str] = []
-        for name, arg in zip(op.args, args, strict=True):
-            repeated = op.lower.count(f"{{{name}}}") > 1
-            if repeated and self.kinds[value] != Kind.SCALAR and self._is_cast(arg, value):
-                cast = self.names.fresh(name)
-                lines.append(f"{cast} = {ast.unparse(self._meeting(arg, value))}")
-                self.casts[value, arg] = cast
-        return lines
-
-    def _is_inlined(self, value: int, text: str) -> bool:
-        """Whether a nameless result is read just once, in the same place, and is short."""
-        readers = self.readers.get(value, [])
-        outputs = self.program.outputs.count(value)
-        name = self._operation(value).name
-        if not is_nameless(name) or len(readers) + outputs != 1 or value in self.order:
-            return False
-        if len(text) > MAX_EXPRESSION - len(name):
-            return False
-        if outputs:
-            return self.kinds[value] != Kind.SCALAR and self.stages[value] == self.last_stage
-        op, args, _ = self._operation(readers[0])
-        same_place = self.stages[readers[0]] == self.stages[value] and (
-            (self.kinds[readers[0]] == Kind.SCALAR) == (self.kinds[value] == Kind.SCALAR)
-        )
-        once = op.lower.count(f"{{{op.args[args.index(value)]}}}") == 1
-        plain = op.over is Over.NOTHING and not self._casts(readers[0])
-        return same_place and once and plain
-
-    def _expression(self, value: int) -> ast.expr:
-        """A result's expression, of its arguments' names."""
-        op, args, _ = self._operation(value)
-        kind = self.kinds[value]
-        if kind == Kind.SCALAR and op.over is not Over.TREE:
-            return self._scalar(op, args)
-        if op.over is Over.TREE:
-            return self._over_tree(value)
-        if op.over is Over.NOTHING:
-            nodes = [self._meeting(arg, value) for arg in args]
-            return _filled(op, op.lower, nodes)
-        return self._over_blocks(op, args, kind)
+    @property
+    def _like(self) -> str:
+        return self.names.gradient
 
     def _scalar(self, op: OpDef, args: tuple[int, ...]) -> ast.expr:
-        """A function of scalars; sums are of their one number."""
-        nodes = [self._use(arg) for arg in args]
         if all(arg < 0 or self.static[arg] for arg in args) and op.name in _UNSAFE:
-            return _filled(op, _UNSAFE[op.name], nodes)
-        sums = [_filled(op, expression, nodes) for expression in op.sums]
-        return _filled(op, op.lower, nodes, sums)
-
-    def _over_tree(self, value: int) -> ast.expr:
-        """A function of sums over the tree, elementwise in its arguments if it has a bound."""
-        op, args, _ = self._operation(value)
-        totals = self.totals.get(value)
-        if totals is None:
-            return self._scalar(op, args)
-        if self.kinds[value] == Kind.SCALAR:
-            return _filled(op, op.lower, [], [_parse(total) for total in totals])
-        # In the scalars' dtype: a sum of squares may be beyond float16's range where no number is.
-        nodes = [self._meeting(arg, value) for arg in args]
-        node = _filled(op, op.lower, nodes, [_parse(total) for total in totals])
-        return _parse(f"({ast.unparse(node)}).astype({self._text(args[0])}.dtype)")
-
-    def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
-        """A reduction over each array, its rows or its columns; or a function of matrices."""
-        gradient = self.names.gradient
-        if op.over is Over.MATRIX:
-            node = _filled(op, op.lower, [_parse(f"matrix({self.names.of(a)})") for a in args])
-        else:
-            text = self.names.of(args[0])
-            text = f"matrix({text})" if op.over in _MATRICES else text
-            axis = {Over.ROW: ", axis=1, keepdims=True", Over.COLUMN: ", axis=0, keepdims=True"}
-            summand = [_parse(f"{text}.astype(scalar)")]
-            sums = [
-                _parse(f"jnp.sum({ast.unparse(_filled(op, s, summand))}{axis.get(op.over, '')})")
-                for s in op.sums
-            ]
-            length = {Over.ROW: f"{text}.shape[1]", Over.COLUMN: f"{text}.shape[0]"}
-            sums.append(_parse(length.get(op.over, f"{text}.size")))
-            node = _filled(op, op.lower, [], sums)
-        if op.over in _MATRICES and kind in (Kind.ARRAY, Kind.PER_ARRAY):
-            shape = f"{gradient}.shape" if kind == Kind.ARRAY else "()"
-            node = _parse(f"jnp.reshape({ast.unparse(node)}, {shape})")
-        return node
-
-    def _casts(self, value: int) -> bool:
-        """Whether an elementwise operation on blocks casts one of its arguments upward."""
-        if self.kinds[value] == Kind.SCALAR:
-            return False
-        return any(self._is_cast(arg, value) for arg in self._operation(value).args)
+            return self._filled(op, _UNSAFE[op.name], [self._use(arg) for arg in args])
+        return super()._scalar(op, args)
 
     def _is_cast(self, arg: int, value: int) -> bool:
         return arg >= 0 and not self.static[arg] and self.kinds[arg] != self.kinds[value]
 
     def _meeting(self, arg: int, value: int) -> ast.expr:
-        """An argument of an elementwise operation, cast upward to meet the others."""
         if (value, arg) in self.casts:
-            return _parse(self.casts[value, arg])
+            return parse(self.casts[value, arg])
         if not self._is_cast(arg, value):
             return self._use(arg)
         kind = self.kinds[value]
@@ -434,22 +306,11 @@ class _Emitter:
         met = [self.names.of(a) for a in dict.fromkeys(args) if self._kind(a) == kind and a >= 0]
         node = self._use(arg)
         if kind == Kind.ARRAY and self.kinds[arg] not in (Kind.SCALAR, Kind.PER_ARRAY):
-            node = _parse(f"spread({ast.unparse(node)}, {self.names.gradient})")
+            node = parse(f"spread({ast.unparse(node)}, {self.names.gradient})")
         if not met:
             return node
         dtype = f"{met[0]}.dtype" if len(met) == 1 else f"jnp.result_type({', '.join(met)})"
-        return _parse(f"{ast.unparse(_group(node))}.astype({dtype})")
-
-    def _use(self, arg: int) -> ast.expr:
-        if arg < 0:
-            return _parse(repr(self.program.constants[~arg]))
-        return self.inlined.get(arg) or _parse(self.names.of(arg))
-
-    def _text(self, arg: int) -> str:
-        return ast.unparse(self._use(arg))
-
-    def _kind(self, arg: int) -> Kind:
-        return self.kinds[arg] if arg >= 0 else Kind.SCALAR
+        return parse(f"{ast.unparse(group(node))}.astype({dtype})")
 
 
 _UNSAFE = {
@@ -457,37 +318,6 @@ _UNSAFE = {
     "reciprocal": "jnp.divide(1, {x})",
 }
 """Functions of Python numbers alone that would raise where jax.numpy gives infinity."""
-
-
-def _parse(text: str) -> ast.expr:
-    return ast.parse(text, mode="eval").body
-
-
-def _group(node: ast.expr) -> ast.expr:
-    """The node as it stands before a dot."""
-    return node if isinstance(node, ast.Name | ast.Call) else _parse(f"({ast.unparse(node)})")
-
-
-class _Substitute(ast.NodeTransformer):
-    def __init__(self, nodes: dict[str, ast.expr]) -> None:
-        self.nodes = nodes
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self.nodes.get(node.id, node)
-
-
-def _filled(
-    op: OpDef, expression: str, args: Iterable[ast.expr], sums: Iterable[ast.expr] = ()
-) -> ast.expr:
-    """An expression of the table with arguments and sums put in; the last may be the count."""
-    places = {name: f"_{name}" for name in op.args}
-    sums = list(sums)
-    places |= {f"s{i}": f"_s{i}" for i in range(len(op.sums))}
-    nodes = dict(zip((f"_{name}" for name in op.args), args, strict=False))
-    nodes |= {f"_s{i}": node for i, node in enumerate(sums[: len(op.sums)])}
-    nodes["_n"] = sums[-1] if len(sums) > len(op.sums) else ast.Constant(1)
-    nodes["xp"] = ast.Name("jnp")
-    return _Substitute(nodes).visit(_parse(expression.format(**places, n="_n")))
 
 
 def _joined(kinds: list[Kind]) -> Kind:

@@ -1,0 +1,234 @@
+"""Statements of emitted source: a program's operations as Python, in the words of one library.
+
+Expressions are Python syntax trees, made from the function table's expressions by substitution, so
+that `ast.unparse` writes the parentheses that are needed and no others.
+"""
+
+import ast
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+
+from optdsl.backends.emit_names import Names, is_nameless, stages_of, static_values
+from optdsl.ir import Operation, Program, Role
+from optdsl.ops import Kind, OpDef, Over
+from optdsl.passes.infer import infer
+
+MAX_EXPRESSION = 80
+"""Statements are no longer than this, where names for their parts make them shorter."""
+
+_MATRICES = (Over.ROW, Over.COLUMN, Over.MATRIX)
+
+
+class Statements(ABC):
+    """A program's statements. A subclass says how its library writes, and what stands around."""
+
+    module: str
+    """The name of the array module."""
+    cast: str
+    """How an array is cast, up to the dtype."""
+    along: Mapping[Over, str]
+    """The keywords of a sum along one dimension."""
+    size: str
+    """What follows an array to say how many numbers it has."""
+
+    def __init__(
+        self, program: Program, reserved: frozenset[str], order: Mapping[int, list[int]]
+    ) -> None:
+        """Nothing is written yet.
+
+        Args:
+            program: one without dead state, its constants folded.
+            reserved: names that the source has other uses for.
+            order: what `made_after` gives; empty where the order of writes is not to be said.
+        """
+        self.program, self.first = program, len(program.inputs)
+        self.kinds = infer(program)
+        self.order = order
+        self.stages = stages_of(program, self.kinds, order)
+        self.last_stage = max(self.stages, default=0)
+        self.static = static_values(program)
+        self.names = Names(program, self.kinds, self.stages, reserved)
+        self.readers: dict[int, list[int]] = {}
+        for value, operation in enumerate(program.operations, start=self.first):
+            for arg in operation.args:
+                self.readers.setdefault(arg, []).append(value)
+        self.inlined: dict[int, ast.expr] = {}
+        self.totals: dict[int, list[str]] = {}
+        """The names of a value's sums over the tree, once they are computed."""
+        self.casts: dict[tuple[int, int], str] = {}
+
+    @abstractmethod
+    def _meeting(self, arg: int, value: int) -> ast.expr:
+        """An argument of an elementwise operation, cast upward to meet the others."""
+
+    @abstractmethod
+    def _is_cast(self, arg: int, value: int) -> bool:
+        """Whether `_meeting` has to write a cast."""
+
+    @property
+    @abstractmethod
+    def _like(self) -> str:
+        """The name of an array of the weights' shape, where an inner function has one."""
+
+    def _template(self, op: OpDef) -> str:
+        """The function's expression in the words of the library."""
+        return op.lower
+
+    def _reads(self, role: Role) -> bool:
+        values = self.program.with_role(role)
+        return any(v in self.readers or v in self.program.outputs for v in values)
+
+    def _operation(self, value: int) -> Operation:
+        return self.program.operations[value - self.first]
+
+    def _statement(self, value: int) -> list[str]:
+        """The assignment of a result, or nothing if it is written where it is read."""
+        if value in self.totals and self._operation(value).op.lower == "{s0}":
+            return []
+        lines = self._repeated_casts(value)
+        expression = self._expression(value)
+        if len(ast.unparse(expression)) > MAX_EXPRESSION:
+            for arg in dict.fromkeys(self._operation(value).args):
+                if arg in self.inlined:
+                    lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
+            expression = self._expression(value)
+        if self._is_inlined(value, ast.unparse(expression)):
+            self.inlined[value] = expression
+            return lines
+        name, text = self.names.of(value), ast.unparse(expression)
+        bare, cast, dtype = text.rpartition(self.cast)
+        if len(text) > MAX_EXPRESSION and value in self.totals and f"{name}." not in dtype:
+            return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
+        return [*lines, f"{name} = {text}"]
+
+    def _repeated_casts(self, value: int) -> list[str]:
+        """Names for arguments that are cast and that the function's expression has twice."""
+        op, args, _ = self._operation(value)
+        lines: list[str] = []
+        for name, arg in zip(op.args, args, strict=True):
+            repeated = self._template(op).count(f"{{{name}}}") > 1
+            if repeated and self.kinds[value] != Kind.SCALAR and self._is_cast(arg, value):
+                cast = self.names.fresh(name)
+                lines.append(f"{cast} = {ast.unparse(self._meeting(arg, value))}")
+                self.casts[value, arg] = cast
+        return lines
+
+    def _is_inlined(self, value: int, text: str) -> bool:
+        """Whether a nameless result is read just once, in the same place, and is short."""
+        readers = self.readers.get(value, [])
+        outputs = self.program.outputs.count(value)
+        name = self._operation(value).name
+        if not is_nameless(name) or len(readers) + outputs != 1 or value in self.order:
+            return False
+        if len(text) > MAX_EXPRESSION - len(name):
+            return False
+        if outputs:
+            return self.kinds[value] != Kind.SCALAR and self.stages[value] == self.last_stage
+        op, args, _ = self._operation(readers[0])
+        same_place = self.stages[readers[0]] == self.stages[value] and (
+            (self.kinds[readers[0]] == Kind.SCALAR) == (self.kinds[value] == Kind.SCALAR)
+        )
+        once = self._template(op).count(f"{{{op.args[args.index(value)]}}}") == 1
+        plain = op.over is Over.NOTHING and not self._casts(readers[0])
+        return same_place and once and plain
+
+    def _expression(self, value: int) -> ast.expr:
+        """A result's expression, of its arguments' names."""
+        op, args, _ = self._operation(value)
+        kind = self.kinds[value]
+        if kind == Kind.SCALAR and op.over is not Over.TREE:
+            return self._scalar(op, args)
+        if op.over is Over.TREE:
+            return self._over_tree(value)
+        if op.over is Over.NOTHING:
+            nodes = [self._meeting(arg, value) for arg in args]
+            return self._filled(op, self._template(op), nodes)
+        return self._over_blocks(op, args, kind)
+
+    def _scalar(self, op: OpDef, args: tuple[int, ...]) -> ast.expr:
+        """A function of scalars; sums are of their one number."""
+        nodes = [self._use(arg) for arg in args]
+        sums = [self._filled(op, expression, nodes) for expression in op.sums]
+        return self._filled(op, self._template(op), nodes, sums)
+
+    def _over_tree(self, value: int) -> ast.expr:
+        """A function of sums over the tree, elementwise in its arguments if it has a bound."""
+        op, args, _ = self._operation(value)
+        totals = self.totals.get(value)
+        if totals is None:
+            return self._scalar(op, args)
+        sums = [parse(total) for total in totals]
+        if self.kinds[value] == Kind.SCALAR:
+            return self._filled(op, self._template(op), [], sums)
+        # In the scalars' dtype: a sum of squares may be beyond float16's range where no number is.
+        nodes = [self._meeting(arg, value) for arg in args]
+        node = self._filled(op, self._template(op), nodes, sums)
+        return parse(f"({ast.unparse(node)}){self.cast}{self._text(args[0])}.dtype)")
+
+    def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
+        """A reduction over each array, its rows or its columns; or a function of matrices."""
+        if op.over is Over.MATRIX:
+            blocks = [parse(f"matrix({self.names.of(a)})") for a in args]
+            node = self._filled(op, self._template(op), blocks)
+        else:
+            text = self.names.of(args[0])
+            text = f"matrix({text})" if op.over in _MATRICES else text
+            summand = [parse(f"{text}{self.cast}scalar)")]
+            terms = [ast.unparse(self._filled(op, each, summand)) for each in op.sums]
+            keywords = self.along.get(op.over, "")
+            sums = [parse(f"{self.module}.sum({term}{keywords})") for term in terms]
+            length = {Over.ROW: f"{text}.shape[1]", Over.COLUMN: f"{text}.shape[0]"}
+            sums.append(parse(length.get(op.over, f"{text}{self.size}")))
+            node = self._filled(op, self._template(op), [], sums)
+        if op.over in _MATRICES and kind in (Kind.ARRAY, Kind.PER_ARRAY):
+            shape = f"{self._like}.shape" if kind == Kind.ARRAY else "()"
+            node = parse(f"{self.module}.reshape({ast.unparse(node)}, {shape})")
+        return node
+
+    def _casts(self, value: int) -> bool:
+        """Whether an elementwise operation on blocks casts one of its arguments upward."""
+        if self.kinds[value] == Kind.SCALAR:
+            return False
+        return any(self._is_cast(arg, value) for arg in self._operation(value).args)
+
+    def _use(self, arg: int) -> ast.expr:
+        if arg < 0:
+            return parse(repr(self.program.constants[~arg]))
+        return self.inlined.get(arg) or parse(self.names.of(arg))
+
+    def _text(self, arg: int) -> str:
+        return ast.unparse(self._use(arg))
+
+    def _kind(self, arg: int) -> Kind:
+        return self.kinds[arg] if arg >= 0 else Kind.SCALAR
+
+    def _filled(
+        self, op: OpDef, expression: str, args: Iterable[ast.expr], sums: Iterable[ast.expr] = ()
+    ) -> ast.expr:
+        """An expression of the table with arguments and sums put in; the last may be the count."""
+        places = {name: f"_{name}" for name in op.args}
+        sums = list(sums)
+        places |= {f"s{i}": f"_s{i}" for i in range(len(op.sums))}
+        nodes = dict(zip((f"_{name}" for name in op.args), args, strict=False))
+        nodes |= {f"_s{i}": node for i, node in enumerate(sums[: len(op.sums)])}
+        nodes["_n"] = sums[-1] if len(sums) > len(op.sums) else ast.Constant(1)
+        nodes["xp"] = ast.Name(self.module)
+        return _Substitute(nodes).visit(parse(expression.format(**places, n="_n")))
+
+
+def parse(text: str) -> ast.expr:
+    """An expression's syntax tree."""
+    return ast.parse(text, mode="eval").body
+
+
+def group(node: ast.expr) -> ast.expr:
+    """The node as it stands before a dot."""
+    return node if isinstance(node, ast.Name | ast.Call) else parse(f"({ast.unparse(node)})")
+
+
+class _Substitute(ast.NodeTransformer):
+    def __init__(self, nodes: dict[str, ast.expr]) -> None:
+        self.nodes = nodes
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self.nodes.get(node.id, node)
