@@ -31,7 +31,7 @@ def choose_evaluator(task: Task, program: Program, config: RunConfig) -> Choice:
     executed = protect(program) if config.protected else program
     seeds = config.seeds[0]
     first = EVALUATORS["bytecode"](task, config.learning_rate)(executed)
-    first(0)  # compiles what is compiled once
+    first((0,))  # compiles what is compiled once
     machine = _seconds(first) * seeds
     if machine < QUICK:
         return Choice("bytecode", f"bytecode evaluator: {machine * 1e3:.0f} ms for a new program")
@@ -48,5 +48,5 @@ def choose_evaluator(task: Task, program: Program, config: RunConfig) -> Choice:
 
 def _seconds(run: Run) -> float:
     began = perf_counter()
-    run(0)
+    run((0,))
     return perf_counter() - began

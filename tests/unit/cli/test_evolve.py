@@ -97,7 +97,7 @@ def check_best(cli: Any, folder: Path, summary: dict[str, Any], rate: float) -> 
     assert sheet["statements"] == sheet["live_statements"] == summary["best"]["statements"]
     assert sheet["dead_lines"] == []
     prepare = prepare_for(JudgeSpec(TaskSource("quadratic"), rate, "bytecode"))
-    validation, test = zip(*map(prepare(load(find_source(str(best)))), REPORT_SEEDS), strict=True)
+    validation, test = zip(*prepare(load(find_source(str(best))))(REPORT_SEEDS), strict=True)
     assert sum(validation) / 16 == pytest.approx(summary["best"]["fitness"], rel=1e-6)
     assert sum(test) / 16 == pytest.approx(summary["best"]["test_fitness"], rel=1e-6)
 
@@ -229,7 +229,7 @@ def test_functions_of_the_extended_set(
     def fake(task: Task, learning_rate: float) -> Prepare:
         def prepare(program: Program) -> Run:
             jitted.append(print_program(program))
-            return lambda seed: (-100.0, -100.0)
+            return lambda seeds: [(-100.0, -100.0)] * len(seeds)
 
         return prepare
 

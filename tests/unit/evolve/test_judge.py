@@ -14,6 +14,7 @@ from optdsl.evolve.judge import (
     Job,
     JudgeSpec,
     Outcome,
+    Run,
     Score,
     estimate,
     estimates,
@@ -86,12 +87,12 @@ class Trained:
         self.scores, self.error = scores, error
         self.seeds: list[int] = []
 
-    def __call__(self, program: Program) -> Callable[[int], Score]:
-        def run(seed: int) -> Score:
-            self.seeds.append(seed)
-            if seed not in self.scores:
-                raise self.error or AssertionError(seed)
-            return self.scores[seed], self.scores[seed] - 1
+    def __call__(self, program: Program) -> Run:
+        def run(seeds: tuple[int, ...]) -> list[Score]:
+            self.seeds += seeds
+            if not self.scores.keys() >= {*seeds}:
+                raise self.error or AssertionError(seeds)
+            return [(self.scores[seed], self.scores[seed] - 1) for seed in seeds]
 
         return run
 
@@ -145,7 +146,8 @@ def test_floors_are_for_estimates(trained: Callable[..., Trained]) -> None:
 def test_the_first_failed_seed_is_the_last(trained: Callable[..., Trained], fails_at: int) -> None:
     one = trained(*(FAILED if seed == fails_at else -1.0 for seed in range(4)))
     outcome = judge(SPEC, Job("k", PROGRAM, RUNGS, (-9.0, -9.0)))
-    assert one.seeds == list(range(fails_at + 1))
+    # Seeds of one rung are trained side by side.
+    assert one.seeds == [seed for rung in RUNGS for seed in rung if rung[0] <= fails_at]
     assert outcome.validation == (-1.0,) * fails_at + (FAILED,)
     assert estimate(outcome.validation, ()) == FAILED
 
@@ -153,7 +155,7 @@ def test_the_first_failed_seed_is_the_last(trained: Callable[..., Trained], fail
 def test_an_exception_is_an_outcome(trained: Callable[..., Trained]) -> None:
     one = trained(-1.0, error=ValueError("no batch\nand more\n"))
     outcome = judge(SPEC, Job("k", PROGRAM, RUNGS, (-9.0, -9.0)))
-    assert one.seeds == [0, 1]
+    assert one.seeds == [0, 1, 2]
     assert (outcome.scores, outcome.failure) == ((), "ValueError: no batch")
 
 
