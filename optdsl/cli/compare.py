@@ -120,8 +120,8 @@ def _show(rows: Sequence["Row"], seeds: int, seconds: float) -> None:
 
 
 def _to_json(rows: Sequence["Row"], seconds: float) -> dict[str, Any]:
-    from optdsl.comparison.compare import LEVEL
     from optdsl.comparison.tune import Budget
+    from optdsl.tasks.statistics import LEVEL
 
     return {
         "rows": [_row(row) for row in rows],

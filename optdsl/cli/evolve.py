@@ -192,7 +192,7 @@ def _begin(
     tune_first = options["tune_first"]
     if tune_first is None:
         is_evolution = options["strategy"] == "evolution"
-        tune_first = int(recipe.tuned_share * options["programs"]) if is_evolution else 0
+        tune_first = recipe.tuned(options["programs"]) if is_evolution else 0
     source = _find(name)
     task = _load(source)
 

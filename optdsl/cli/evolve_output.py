@@ -13,6 +13,7 @@ from optdsl.evolve.driver import Progress
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
 from optdsl.evolve.run import Stage
 from optdsl.ir import print_program
+from optdsl.tasks.statistics import UNDECIDED
 
 CONSOLE = Console(stderr=True, highlight=False)
 
@@ -113,17 +114,15 @@ def _times(compute: int) -> str:
 
 
 def _verdict(summary: Summary) -> str:
-    """Whether the winner beats the tuned start by more than two standard errors, on test."""
-    gain = summary.best.test_fitness - summary.tuned.test_fitness
-    error = math.hypot(summary.best.test_error, summary.tuned.test_error)
-    if math.isnan(error) or not math.isfinite(gain):
-        return "verdict: no comparison: a program diverged on the fresh seeds"
-    difference = f"{gain:+.4f} ± {error:.4f} on the held-out test"
-    if gain > 2 * error:
-        return f"verdict: better than the tuned start: {difference}"
-    if gain < -2 * error:
-        return f"verdict: worse than the tuned start: {difference}"
-    return f"verdict: not told apart from the tuned start: {difference}"
+    """Whether the winner beats the tuned start on test."""
+    found, gain = summary.gain.verdict, summary.gain.gain
+    compared = f"{found} {'from' if found == UNDECIDED else 'than'} the tuned start"
+    if math.isnan(gain.mean):
+        return f"verdict: {compared}, by a sign test: a program diverged on the fresh seeds"
+    return (
+        f"verdict: {compared}: {gain.mean:+.4f} ± {gain.half_width:.4f} "
+        "(95 %, seed by seed) on the held-out test"
+    )
 
 
 def _cells(report: Report) -> tuple[str, str]:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from optdsl.comparison.compare import Interval, Row
+from optdsl.comparison.compare import Row
 from optdsl.tasks.scores import FAILED, mean_score
-from optdsl.tasks.statistics import standard_error
+from optdsl.tasks.statistics import Interval, standard_error
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from optdsl.evolve.rescore import REPORT_SEEDS, Report
 from optdsl.evolve.store import Ancestor, gains
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
+from optdsl.tasks.statistics import Difference
 
 TUNE = "tune"
 """The baseline that every find is compared with: a win over an untuned start is no win."""
@@ -27,6 +28,8 @@ class Summary:
     baselines: dict[str, Report]
     """The best of each baseline's strategy, at as many evaluations."""
     tuned_program: Program
+    gain: Difference
+    """The best's over the tuned program."""
     best: Report
     best_program: Program
     best_hash: str
@@ -77,6 +80,11 @@ class Summary:
                     "test_fitness_standard_error": report.test_error,
                 }
                 for name, report in self.baselines.items()
+            },
+            "gain": {
+                "test_fitness": self.gain.gain.mean,
+                "test_fitness_half_width": self.gain.gain.half_width,
+                "verdict": self.gain.verdict,
             },
             "best": {
                 "fitness": self.best.fitness,

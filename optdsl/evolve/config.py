@@ -26,8 +26,15 @@ class Recipe:
     hurdles: tuple[float, ...]
     """For each further number of seeds, the share of the last programs that a program must beat."""
     tuned_share: float
-    """The share of the programs that first tune the initial program's constants."""
+    """The share of the programs that first tune the initial program's constants, see `tuned`."""
 
+    def tuned(self, programs: int) -> int:
+        """How many of a run's programs tune first: no more than there is to gain by."""
+        return min(int(self.tuned_share * programs), MOST_TUNED)
+
+
+MOST_TUNED = 2000
+"""Constants of a small program are tuned by then."""
 
 PAPER = ("insert", "delete", "modify")
 """The mutations of section 2.1 of the paper."""
@@ -36,8 +43,8 @@ RECIPES: dict[str, Recipe] = {
     "default": Recipe(
         population=200,
         tournament=3,
-        mutations=(*PAPER, *PAPER, *PAPER, "tune"),
-        seeds=(1, 4, 16, 64),
+        mutations=PAPER,
+        seeds=(1, 5, 17, 65),
         hurdles=(0.9, 0.75, 0.75),
         tuned_share=0.2,
     ),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optdsl.evolve.judge import Score, estimate
-from optdsl.tasks.statistics import standard_error
+from optdsl.tasks.statistics import Difference, difference, standard_error
 
 CHOICE_SEEDS = tuple(range(1_000, 1_008))
 """Seeds to choose among leaders; no search uses them."""
@@ -36,6 +36,12 @@ def report(scores: Sequence[Score]) -> Report:
         estimate(test, ()),
         standard_error(test),
     )
+
+
+def gain(scores: Sequence[Score], over: Sequence[Score]) -> Difference:
+    """By how much a program's test scores are above another's, seed by seed: what makes a seed
+    easy is easy for both."""
+    return difference([test for _, test in scores], [test for _, test in over])
 
 
 def best_of(scores: Sequence[Sequence[Score]]) -> int:

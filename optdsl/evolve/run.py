@@ -6,7 +6,7 @@ not committed.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -28,7 +28,7 @@ from optdsl.evolve.genome import from_program
 from optdsl.evolve.judge import Job, Score, estimates
 from optdsl.evolve.mutations import has_constants_to_scale
 from optdsl.evolve.proposals import KEYS, Candidate, Space, check
-from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, Report, best_of, report
+from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, gain, report
 from optdsl.evolve.store import Commit, Part, StageRow, Store
 from optdsl.files import write_text
 from optdsl.frontend import load
@@ -146,7 +146,8 @@ class _Sitting:
         }
         programs = [self._executed(one) for one in (self.initial, best.candidate)]
         compared = {name: self._executed(one.candidate) for name, one in baselines.items()}
-        initial, best_report, *others = self._reports([*programs, *compared.values()])
+        scored = self._rescore([*programs, *compared.values()], REPORT_SEEDS)
+        initial, best_report, *others = map(report, scored)
         summary = Summary(
             config=config,
             progress=_total([found.progress for found in searches]),
@@ -154,6 +155,7 @@ class _Sitting:
             initial=initial,
             baselines=dict(zip(compared, others, strict=True)),
             tuned_program=compared[TUNE],
+            gain=gain(scored[1], scored[2 + list(compared).index(TUNE)]),
             best=best_report,
             best_program=programs[1],
             best_hash=structural_hash(programs[1]),
@@ -239,9 +241,6 @@ class _Sitting:
         leaders = [leader for found in searches for leader in found.leaders]
         programs = [self._executed(leader.candidate) for leader in leaders]
         return leaders[best_of(self._rescore(programs, CHOICE_SEEDS))]
-
-    def _reports(self, programs: Sequence[Program]) -> Iterator[Report]:
-        return map(report, self._rescore(programs, REPORT_SEEDS))
 
     def _rescore(
         self, programs: Sequence[Program], seeds: tuple[int, ...]

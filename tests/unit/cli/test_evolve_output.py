@@ -15,7 +15,7 @@ from optdsl.cli.evolve import new_folder
 from optdsl.cli.evolve_output import ProgressLine, show_summary
 from optdsl.evolve.best import Summary
 from optdsl.evolve.driver import Progress
-from optdsl.evolve.rescore import Report
+from optdsl.evolve.rescore import Report, gain
 from optdsl.evolve.run import Stage
 
 
@@ -119,6 +119,7 @@ def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summa
         initial=initial,
         baselines={"tune": tuned, "random": initial},
         tuned_program=program,
+        gain=gain([(-1.0, -1.0)] * 2, [(-2.0, -2.0), (-1.0, -1.0)]),
         best=best,
         best_program=program,
         best_hash="00",
@@ -127,21 +128,19 @@ def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summa
 
 
 @pytest.mark.parametrize(
-    ("best", "tuned", "verdict"),
+    ("gains", "verdict"),
     [
-        (Report(-0.1, 0.0, -0.10, 0.03), Report(-0.3, 0.0, -0.30, 0.04), "better than"),
-        (Report(-0.3, 0.0, -0.30, 0.03), Report(-0.1, 0.0, -0.10, 0.04), "worse than"),
-        (Report(-0.1, 0.0, -0.20, 0.03), Report(-0.3, 0.0, -0.30, 0.04), "not told apart from"),
-        (Report(-0.1, 0.0, -math.inf, math.nan), Report(-0.3, 0.0, -0.3, 0.1), "no comparison"),
-        (
-            Report(-math.inf, math.nan, -math.inf, math.nan),
-            Report(-math.inf, math.nan, -math.inf, math.nan),
-            "no comparison",
-        ),
+        ((0.1, 0.2, 0.1, 0.2), "better than the tuned start: +0.1500 ± 0.0919"),
+        ((-0.1, -0.2, -0.1, -0.2), "worse than the tuned start: -0.1500 ± 0.0919"),
+        ((-0.1, 0.2, 0.2, -0.1), "not told apart from the tuned start: +0.0500 ± 0.2756"),
+        ((0.1, 0.2, 0.1, -math.inf), "not told apart from the tuned start, by a sign test"),
     ],
 )
-def test_the_verdict(console: io.StringIO, best: Report, tuned: Report, verdict: str) -> None:
-    show_summary(summary(best, tuned))
+def test_the_verdict(console: io.StringIO, gains: tuple[float, ...], verdict: str) -> None:
+    """Pairs of seeds tell more than two means with errors of their own."""
+    scores, over = [(-1.0, -1.0 + gain) for gain in gains], [(-1.0, -1.0)] * len(gains)
+    report = Report(-0.1, 0.5, -0.1, 0.5)
+    show_summary(replace(summary(report, report), gain=gain(scores, over)))
     shown = console.getvalue()
     assert f"verdict: {verdict}" in shown
     for row in (

@@ -4,20 +4,13 @@ import math
 
 import pytest
 
-from optdsl.comparison.compare import (
-    BETTER,
-    UNDECIDED,
-    WORSE,
-    Row,
-    compare,
-    difference,
-    interval,
-)
+from optdsl.comparison.compare import Row, compare
 from optdsl.comparison.text import row_text
 from optdsl.diagnostics import Source
 from optdsl.frontend import find_source, load
 from optdsl.tasks import get_task
 from optdsl.tasks.scores import FAILED
+from optdsl.tasks.statistics import BETTER, UNDECIDED, WORSE, difference, interval
 
 SLOW = "def train(g, lr):\n    return minimum(lr, 0.001) * g\n"
 """Gradient descent that can't be tuned to be fast."""

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from support.search import CONFIG
 
-from optdsl.evolve.config import MAX_SEEDS, RECIPES, RunConfig, read_config, to_toml
+from optdsl.evolve.config import (
+    MAX_SEEDS,
+    MOST_TUNED,
+    RECIPES,
+    RunConfig,
+    read_config,
+    to_toml,
+)
 from optdsl.evolve.store import StoreError
 
 
@@ -60,8 +67,15 @@ def test_rungs_hold_each_seed_once() -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_are_configurations(recipe: str) -> None:
     fields = asdict(RECIPES[recipe])
-    share = fields.pop("tuned_share")
-    replace(CONFIG, **fields, tune_first=int(share * CONFIG.programs))
+    del fields["tuned_share"]
+    replace(CONFIG, **fields, tune_first=RECIPES[recipe].tuned(CONFIG.programs))
+
+
+def test_tuning_first_ends_where_nothing_is_gained_any_more() -> None:
+    default, paper = RECIPES["default"], RECIPES["paper"]
+    assert default.tuned(3000) == 600
+    assert default.tuned(300_000) == MOST_TUNED
+    assert paper.tuned(300_000) == 0
 
 
 def test_some_programs_are_left_after_tuning() -> None:
