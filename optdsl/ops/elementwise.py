@@ -41,6 +41,13 @@ def _interpolate(x: Any, y: Any, a: Any) -> Any:
     return np.add(np.multiply(np.subtract(1, a), x), np.multiply(a, y))
 
 
+CBRT = '''
+def cbrt(x):
+    """The cube root, which torch lacks."""
+    return torch.copysign(torch.abs(x) ** (1 / 3), x)
+'''
+
+
 # fmt: off
 ELEMENTWISE: tuple[OpDef, ...] = (
     OpDef("abs", X, "xp.abs({x})", np.abs, "The absolute value.", props=EVEN),
@@ -70,7 +77,8 @@ ELEMENTWISE: tuple[OpDef, ...] = (
           protected="arctanh(maximum(minimum(x, 0.999999), -0.999999))"),
     OpDef("sign", X, "xp.sign({x})", _sign, "-1, 0 or 1.", props=ODD_MONOTONE),
     OpDef("exp2", X, "xp.exp2({x})", np.exp2, "2 to the power x.", props=MONOTONE),
-    OpDef("exp10", X, "xp.power(10.0, {x})", _exp10, "10 to the power x.", props=MONOTONE),
+    OpDef("exp10", X, "xp.power(10.0, {x})", _exp10, "10 to the power x.", props=MONOTONE,
+          torch="10.0 ** {x}"),
     OpDef("expm1", X, "xp.expm1({x})", np.expm1,
           "exp(x) - 1, accurate near 0.", props=MONOTONE),
     OpDef("log10", X, "xp.log10({x})", np.log10,
@@ -85,7 +93,8 @@ ELEMENTWISE: tuple[OpDef, ...] = (
           "The square root; NaN below 0.", props=MONOTONE, protected="sqrt(abs(x))"),
     OpDef("cube", X, "{x} * {x} * {x}", lambda x: np.multiply(np.square(x), x),
           "x times x times x.", props=ODD_MONOTONE),
-    OpDef("cbrt", X, "xp.cbrt({x})", np.cbrt, "The cube root.", props=ODD_MONOTONE),
+    OpDef("cbrt", X, "xp.cbrt({x})", np.cbrt, "The cube root.", props=ODD_MONOTONE,
+          torch="cbrt({x})", torch_helper=CBRT),
     OpDef("reciprocal", X, "1 / {x}", lambda x: np.divide(1, x), "1 / x.", props=ODD,
           protected="1 / where(x < 0, minimum(x, -1e-8), maximum(x, 1e-8))"),
     OpDef("+", XY, "{x} + {y}", np.add, "The sum.", props=COMMUTATIVE, syntax="{x} + {y}"),
@@ -96,7 +105,7 @@ ELEMENTWISE: tuple[OpDef, ...] = (
           protected="x / where(y < 0, minimum(y, -1e-8), maximum(y, 1e-8))"),
     OpDef("power", XY, "xp.power({x}, {y})", np.power,
           "x to the power y, also written `x ** y`; NaN for x below 0 and a y that is not whole.",
-          protected="abs(x) ** y"),
+          protected="abs(x) ** y", torch="{x} ** {y}"),
     OpDef("maximum", XY, "xp.maximum({x}, {y})", _maximum,
           "The larger; NaN if either is.", props=COMMUTATIVE, aliases=("max",)),
     OpDef("minimum", XY, "xp.minimum({x}, {y})", _minimum,

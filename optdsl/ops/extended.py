@@ -83,6 +83,30 @@ def orthonormal(x):
 '''
 
 
+TORCH_MATMUL = '''
+def matmul(x, y):
+    """The matrix product, in the dtype that both are promoted to."""
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    return x.to(dtype) @ y.to(dtype)
+'''
+
+TORCH_INVERSE_ROOT = '''
+def inverse_root(x, p):
+    """x to the power -1/p, for a symmetric x whose smallest eigenvalues are rounding errors."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    values, vectors = torch.linalg.eigh(x.to(dtype))
+    error = x.shape[0] * torch.finfo(dtype).eps * torch.clamp(torch.amax(values), min=0)
+    return ((vectors * torch.maximum(values, error) ** (-1 / p)) @ vectors.T).to(x.dtype)
+'''
+
+TORCH_ORTHONORMAL = '''
+def orthonormal(x):
+    """The Q of x = QR with no negative number on the diagonal of R."""
+    q, r = torch.linalg.qr(x.to(torch.promote_types(x.dtype, torch.float32)))
+    return torch.where(torch.diagonal(r) < 0, -q, q).to(x.dtype)
+'''
+
+
 # fmt: off
 EXTENDED: tuple[OpDef, ...] = (
     _where("<", np.less, "less than"),
@@ -101,26 +125,32 @@ EXTENDED: tuple[OpDef, ...] = (
     OpDef("transpose", X, "{x}.T", np.transpose, "Rows and columns exchanged.",
           rule=swap_extents, over=Over.MATRIX, sets=EXTENDED_SET),
     OpDef("matmul", XY, "xp.matmul({x}, {y})", np.matmul, "The matrix product.",
-          rule=matrix_product, over=Over.MATRIX, sets=EXTENDED_SET),
+          rule=matrix_product, over=Over.MATRIX, sets=EXTENDED_SET,
+          torch="matmul({x}, {y})", torch_helper=TORCH_MATMUL),
     OpDef("row_max", X, "xp.max({x}, axis=1, keepdims=True)",
           lambda x: np.max(x, axis=1, keepdims=True),
           "The largest number of each row of a weight array; NaN if any is.",
-          rule=reduce_rows, over=Over.MATRIX, sets=EXTENDED_SET),
+          rule=reduce_rows, over=Over.MATRIX, sets=EXTENDED_SET,
+          torch="torch.amax({x}, dim=1, keepdim=True)"),
     OpDef("column_max", X, "xp.max({x}, axis=0, keepdims=True)",
           lambda x: np.max(x, axis=0, keepdims=True),
           "The largest number of each column of a weight array; NaN if any is.",
-          rule=reduce_columns, over=Over.MATRIX, sets=EXTENDED_SET),
+          rule=reduce_columns, over=Over.MATRIX, sets=EXTENDED_SET,
+          torch="torch.amax({x}, dim=0, keepdim=True)"),
     OpDef("identity", X, "xp.eye({x}.shape[0], dtype={x}.dtype)",
           lambda x: np.eye(len(x), dtype=x.dtype),
           "The identity matrix of x's size, for a square x.",
-          rule=square, over=Over.MATRIX, sets=EXTENDED_SET),
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET,
+          torch="torch.eye({x}.shape[0], dtype={x}.dtype, device={x}.device)"),
     OpDef("inverse_root", ("x", "p"), "inverse_root({x}, {p})", _inverse_root,
           "x to the power -1/p, for a symmetric x without negative eigenvalues; those below the"
           " rounding error of the largest are taken to be as large as that.",
-          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=INVERSE_ROOT),
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=INVERSE_ROOT,
+          torch="inverse_root({x}, {p})", torch_helper=TORCH_INVERSE_ROOT),
     OpDef("orthonormal", X, "orthonormal({x})", _orthonormal,
           "The columns of a square x made orthonormal one after the other, the Q of x = QR.",
-          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=ORTHONORMAL),
+          rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=ORTHONORMAL,
+          torch="orthonormal({x})", torch_helper=TORCH_ORTHONORMAL),
     OpDef("rank", X, "{x}.ndim", np.ndim, "How many dimensions each weight array has.",
           rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
     OpDef("rows", X, "matrix({x}).shape[0]", _rows,

@@ -93,6 +93,11 @@ class OpDef:
     numbers."""
     helper: str = ""
     """The source of a Python function of `jnp` that `lower` calls; empty where it needs none."""
+    torch: str = ""
+    """`lower` for torch; empty where it is `lower` with `xp` for `torch`. A call of a function of
+    torch's gets tensors alone, an operator tensors or Python's numbers."""
+    torch_helper: str = ""
+    """The source of a Python function of `torch` that `torch` calls; empty where it needs none."""
     version: int = 1
     """Part of `hash_id`: raised when the meaning changes, so that old hashes don't match."""
     kinds: dict[tuple[Kind, ...], Kind | Mismatch] = field(
