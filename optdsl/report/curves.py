@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from optdsl.evolve.run_data import RunData, Stage
 from optdsl.evolve.store import Part
-from optdsl.report.run_data import RunData, Stage
 
 POINTS = 400
 """A curve has at most so many."""

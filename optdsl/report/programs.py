@@ -2,41 +2,23 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from optdsl.diagnostics import OptError, Source
 from optdsl.evolve import store
+from optdsl.evolve.finds import Found, best_of_stages, rank
 from optdsl.evolve.proposals import KEYS, Space
 from optdsl.evolve.rescore import REPORT_SEEDS, Report, report
+from optdsl.evolve.run_data import RunData
 from optdsl.evolve.store import ProposalId, StoreError, scores_from_json
 from optdsl.frontend import elaborate, load
 from optdsl.ir import Program
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.statements import live_statements
-from optdsl.report.run_data import RunData, Stage
 
 LEADERS = 10
 """How many programs a search re-scores: its winner is one of them."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A program, and the first proposal of a stage with it."""
-
-    stage: str
-    number: int
-    mutation: str
-    fitness: float
-    seeds: int
-    """How many it was trained on."""
-    statements: int
-    live_statements: int
-    key: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -79,20 +61,10 @@ class Fresh:
     report: Report
 
 
-def best_of_stages(db: sqlite3.Connection, stages: Sequence[Stage], count: int) -> list[Found]:
-    """The best distinct programs as a search ranks them, of equal ones the earliest."""
-    found: dict[str, Found] = {}
-    for stage in stages:
-        for number in _best_numbers(stage, count):
-            one = _find(db, stage.name, number)
-            found.setdefault(one.key, one)
-    return sorted(found.values(), key=_rank, reverse=True)[:count]
-
-
 def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
     """The program of `best.opt` as it was found; before the run's end, the best so far."""
     leaders = [one for stage in run.searches for one in best_of_stages(db, [stage], LEADERS)]
-    leaders.sort(key=_rank, reverse=True)
+    leaders.sort(key=rank, reverse=True)
     best = None if run.best is None else _load("best.opt", run.best)
     if best is not None:
         key = KEYS.get(str(run.config.get("cache_level")), structural_hash)
@@ -152,11 +124,6 @@ def fresh_reports(db: sqlite3.Connection, run: RunData) -> tuple[Fresh, ...]:
     )
 
 
-def _rank(found: Found) -> tuple[int, float]:
-    """Those measured on more seeds first: of the others, the best are the luckiest."""
-    return found.seeds, found.fitness
-
-
 def _hash(program: Program | None) -> str:
     return "" if program is None else structural_hash(program)
 
@@ -171,18 +138,3 @@ def _load(name: str, text: str) -> Program | None:
 def _executed(run: RunData, program: Program | None) -> Program | None:
     space = Space((), protected=run.config.get("protected") is True)
     return None if program is None else space.executed(program)
-
-
-def _best_numbers(stage: Stage, count: int) -> list[int]:
-    commits = stage.commits[stage.commits["first"]]
-    commits = commits[np.isfinite(commits["fitness"])]
-    order = np.lexsort((commits["number"], -commits["fitness"], -commits["seeds"]))[:count]
-    return [int(commits["number"][i]) for i in order]
-
-
-def _find(db: sqlite3.Connection, stage: str, number: int) -> Found:
-    query = (
-        "SELECT mutation, fitness, json_array_length(scores), statements, live_statements, key,"
-        " text FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
-    )
-    return Found(stage, number, *db.execute(query, (stage, number)).fetchone())

@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from optdsl.evolve.finds import Found, best_of_stages
+from optdsl.evolve.run_data import RunData, Stage, open_database, read_run
 from optdsl.report.curves import Curves, curves
 from optdsl.report.programs import (
-    Found,
     Fresh,
     Line,
     Lineage,
-    best_of_stages,
     fresh_reports,
     lineage,
     listing,
     winner,
 )
-from optdsl.report.run_data import RunData, Stage, open_database, read_run
 
 BEST = 20
 """How many of the best programs are shown."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from optdsl.evolve.run_data import COMMIT, Part, RunData, Stage
 from optdsl.report.curves import (
     POINTS,
     best_by_evaluations,
@@ -14,7 +15,6 @@ from optdsl.report.curves import (
     hit_rate,
     redundant_fraction,
 )
-from optdsl.report.run_data import COMMIT, Part, RunData, Stage
 from optdsl.report.summary import Summary
 
 
