@@ -25,8 +25,13 @@ def say(text: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """Machine output, on stdout: infinities and NaN, which JSON lacks, are null."""
-    click.echo(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+    """Machine output, on stdout."""
+    click.echo(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """JSON in one line: infinities and NaN, which it lacks, are null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def show(diagnostics: Sequence[Diagnostic]) -> None:

@@ -25,8 +25,8 @@ def row_text(row: Row) -> RowText:
     return RowText(
         program=row.name,
         setting=str(row.tuned.best.setting),
-        score=failures_text(row.tuned.test) or _interval_text(row.score, ".4f"),
-        difference="" if difference is None else _interval_text(difference.gain, "+.4f"),
+        score=failures_text(row.tuned.test) or interval_text(row.score, ".4f"),
+        difference="" if difference is None else interval_text(difference.gain, "+.4f"),
         verdict="" if difference is None else difference.verdict,
     )
 
@@ -43,6 +43,7 @@ def failures_text(scores: Sequence[float]) -> str:
     return f"diverged on {failed} of {len(scores)} seeds" if failed else ""
 
 
-def _interval_text(interval: Interval, form: str) -> str:
+def interval_text(interval: Interval, form: str) -> str:
+    """A mean with half the width of its interval; a dash where runs failed."""
     known = interval.half_width >= 0.0
     return f"{interval.mean:{form}} ± {interval.half_width:.4f}" if known else "–"
