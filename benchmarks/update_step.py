@@ -1,13 +1,19 @@
-"""The update step of compiled programs beside optax's, on the CPU, with donated buffers.
+"""The update step of compiled programs beside optax's and torch's, on the CPU.
 
-    python benchmarks/update_step.py [--json] [--repeats 7] [--weights 1000000]
+    python benchmarks/update_step.py [--json] [--repeats 5] [--weights 1000000] [--optimizers A,B]
 
-Every optimizer in `TWINS` is timed on three trees: one array of 8 times `--weights`, 8 arrays of
-`--weights`, and a Transformer's 196 leaves. The two take turns, in changing order; each is warm.
-`ratio` is the largest median of optdsl's time over optax's; `lion_ratio` is Lion's on the 8 arrays.
-`bandwidth` is the fraction of a copy's bytes per second that optdsl reaches, each live array read
-once and each new one written once; `copies` counts copied arrays in the compiled text. `torch` is
-not measured.
+Every program of the standard library that optax has too is timed on three trees: one array of 32
+times `--weights`, 32 arrays of `--weights`, and a Transformer's 196 leaves. Buffers are donated,
+weights and gradients are the same arrays for both, and the two take turns in changing order.
+
+`ratio` is the largest median of optdsl's time over optax's, `lion_ratio` Lion's largest on the two
+trees of large arrays, `bytes_ratio` the largest quotient of the bytes that the compiled steps
+access by XLA's own account, which does not depend on the load. Of each optimizer and tree:
+`bandwidth`, the fraction of the bytes per second of a copy that optdsl reaches, if each array of
+weights, gradients and states is read once and each new one written once; `loops`, `copies` and
+`temporary` bytes of the compiled text, of optdsl and optax. `torch` (where it is installed):
+optdsl's time over that of torch's own optimizers. `tracing`: processor seconds to trace, and to
+compile, a step for a tree of 1,000 leaves, over optax's.
 """
 
 import argparse
@@ -21,61 +27,82 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from torch_steps import TORCH, torch_steps
 
 import optdsl
+from optdsl.frontend import stdlib
 
-TWINS: dict[str, Callable[[], Any]] = {
-    "sgd": lambda: optax.sgd(1e-3),
-    "adam": lambda: optax.adam(1e-3),
-    "adamw": lambda: optax.adamw(1e-3),
-    "lion": lambda: optax.lion(1e-3),
-    "rmsprop": lambda: optax.rmsprop(1e-3),
-    "adabelief": lambda: optax.adabelief(1e-3),
-    "optimistic_gradient_descent": lambda: optax.optimistic_gradient_descent(1e-3),
-    "lamb": lambda: optax.lamb(1e-3),
+RATE = 1e-3
+Shapes = list[tuple[int, ...]]
+
+NAMED_OTHERWISE: dict[str, Callable[..., Any]] = {
+    "momentum": lambda rate: optax.sgd(rate, momentum=0.9),
+    "nesterov": lambda rate: optax.sgd(rate, momentum=0.9, nesterov=True),
+    "optimistic_adam": optax.optimistic_adam_v2,
+    "rmsprop_centered": lambda rate: optax.rmsprop(rate, centered=True),
+    "signsgd": optax.sign_sgd,
 }
-"""optax's optimizer for a stdlib program."""
+"""Programs that are an optimizer of optax under another name."""
+
+TRACED = ("sgd", "adamw", "lion", "adabelief")
+LEAVES = 1000
+
+
+def twins() -> dict[str, Callable[..., Any]]:
+    """optax's optimizer for each program that it has."""
+    named = {name: getattr(optax, name, getattr(optax.contrib, name, None)) for name in stdlib()}
+    found = named | NAMED_OTHERWISE
+    return {name: make for name, make in found.items() if make is not None}
+
+
+def step_of(tx: Any) -> Callable[..., Any]:
+    """A user's training step without its gradient."""
+
+    def step(weights: Any, state: Any, gradients: Any) -> Any:
+        updates, state = tx.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+    return step
 
 
 class Step:
-    """A training step without its gradient, compiled, with weights and state of its own."""
+    """A compiled step with a state of its own."""
 
-    def __init__(self, tx: Any, shapes: list[tuple[int, ...]]) -> None:
-        def step(weights: Any, state: Any, gradients: Any) -> Any:
-            updates, state = tx.update(gradients, state, weights)
-            return optax.apply_updates(weights, updates), state
+    def __init__(self, tx: Any, weights: Any, gradients: Any) -> None:
+        """Compile it for these weights."""
+        self.state = tx.init(weights)
+        jitted = jax.jit(step_of(tx), donate_argnums=(0, 1))
+        self.compiled = jitted.lower(weights, self.state, gradients).compile()
+        text = self.compiled.as_text()
+        entry = text[text.index("ENTRY") :]
+        self.copies = len(re.findall(r"= \w+\[[\d,]+\]\S* copy\(", entry))
+        self.loops = len(re.findall(r"= \w+\[[\d,]+\]\S* fusion\(", entry))
+        self.temporary = self.compiled.memory_analysis().temp_size_in_bytes
+        self.accessed = self.compiled.cost_analysis()["bytes accessed"]
 
-        keys = jax.random.split(jax.random.key(0), len(shapes))
-        self.gradients = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
-        self.weights = [jnp.full(shape, 0.5) for shape in shapes]
-        self.state = tx.init(self.weights)
-        self.bytes = _bytes(self.gradients) + 2 * _bytes((self.weights, self.state))
-        jitted = jax.jit(step, donate_argnums=(0, 1))
-        began = time.perf_counter()
-        self.compiled = jitted.lower(self.weights, self.state, self.gradients).compile()
-        self.compile_seconds = time.perf_counter() - began
-        self.copies = len(re.findall(r"= f32\[[\d,]+\]\S* copy\(", self.compiled.as_text()))
-
-    def seconds(self, steps: int) -> float:
-        """Of one step, on average."""
+    def run(self, weights: Any, gradients: Any, steps: int) -> tuple[Any, float]:
+        """The new weights, and the seconds of one step on average."""
         began = time.perf_counter()
         for _ in range(steps):
-            self.weights, self.state = self.compiled(self.weights, self.state, self.gradients)
-        jax.block_until_ready(self.weights)
-        return (time.perf_counter() - began) / steps
+            weights, self.state = self.compiled(weights, self.state, gradients)
+        jax.block_until_ready((weights, self.state))
+        return weights, (time.perf_counter() - began) / steps
 
 
-def _bytes(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
-
-
-def trees(weights: int) -> dict[str, list[tuple[int, ...]]]:
+def trees(weights: int) -> dict[str, Shapes]:
     """The shapes of each tree's leaves."""
     d = 64
     block = [(d,), (d,), (d, 3 * d), (3 * d,), (d, d), (d,), (d,), (d,)]
     block += [(d, 4 * d), (4 * d,), (4 * d, d), (d,)]
     transformer = [(256, d), (128, d), (d,), (d,), *(block * 16)]
-    return {"one": [(8 * weights,)], "eight": [(weights,)] * 8, "transformer": transformer}
+    return {"one": [(32 * weights,)], "many": [(weights,)] * 32, "transformer": transformer}
+
+
+def arrays(shapes: Shapes) -> tuple[Any, Any]:
+    """Weights and gradients."""
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    gradients = [jax.random.normal(k, s) for k, s in zip(keys, shapes, strict=True)]
+    return [jnp.full(shape, 0.5) for shape in shapes], gradients
 
 
 def copy_rate(size: int) -> float:
@@ -90,26 +117,79 @@ def copy_rate(size: int) -> float:
     return 8 * size / statistics.median(times)
 
 
-def measure(name: str, shapes: list[tuple[int, ...]], repeats: int, rate: float) -> dict[str, Any]:
+def measure(name: str, make: Any, shapes: Shapes, repeats: int, rate: float) -> dict[str, Any]:
     """One optimizer on one tree."""
-    ours = Step(optdsl.load(name).optimizer(1e-3), shapes)
-    theirs = Step(TWINS[name](), shapes)
-    ours.seconds(1), theirs.seconds(1)
-    steps = max(1, int(0.05 / theirs.seconds(1)))
+    weights, gradients = arrays(shapes)
+    ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
+    theirs = Step(make(RATE), weights, gradients)
+    for step in (ours, theirs):
+        weights, seconds = step.run(weights, gradients, 2)
+    steps = max(1, int(0.05 / seconds))
     pairs: list[tuple[float, float]] = []
     for turn in range(repeats):
-        first, second = (ours, theirs) if turn % 2 else (theirs, ours)
-        taken = {id(step): step.seconds(steps) for step in (first, second)}
-        pairs.append((taken[id(ours)], taken[id(theirs)]))
+        taken: dict[Step, float] = {}
+        for step in (ours, theirs) if turn % 2 else (theirs, ours):
+            weights, taken[step] = step.run(weights, gradients, steps)
+        pairs.append((taken[ours], taken[theirs]))
     ratios = [mine / other for mine, other in pairs]
     seconds = statistics.median(mine for mine, _ in pairs)
+    least = nbytes(gradients) + 2 * nbytes((weights, ours.state))
     return {
         "optimizer": name,
         "ratio": round(statistics.median(ratios), 3),
         "range": [round(min(ratios), 3), round(max(ratios), 3)],
-        "bandwidth": round(ours.bytes / seconds / rate, 3),
+        "bandwidth": round(least / seconds / rate, 3),
+        "bytes_ratio": round(ours.accessed / theirs.accessed, 3),
+        "loops": [ours.loops, theirs.loops],
         "copies": [ours.copies, theirs.copies],
-        "compile_ratio": round(ours.compile_seconds / theirs.compile_seconds, 3),
+        "temporary": [ours.temporary, theirs.temporary],
+    }
+
+
+def nbytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def beside_torch(name: str, shapes: Shapes, repeats: int) -> dict[str, float]:
+    """optdsl's time over that of each way that torch has, by way."""
+    weights, gradients = arrays(shapes)
+    ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
+    weights, _ = ours.run(weights, gradients, 2)
+    found: dict[str, float] = {}
+    for way, step in torch_steps(name, shapes, RATE).items():
+        step(2)
+        ratios: list[float] = []
+        for _ in range(repeats):
+            weights, seconds = ours.run(weights, gradients, 3)
+            ratios.append(seconds / step(3))
+        found[way] = round(statistics.median(ratios), 3)
+    return found
+
+
+def tracing_seconds(tx: Any) -> tuple[float, float]:
+    """Processor seconds to trace and lower, and to compile, a step for a tree of many leaves."""
+    weights = [jnp.ones((8, 4))] * LEAVES
+    state = tx.init(weights)
+    began = time.process_time()
+    lowered = jax.jit(step_of(tx), donate_argnums=(0, 1)).lower(weights, state, weights)
+    traced = time.process_time()
+    lowered.compile()
+    return traced - began, time.process_time() - traced
+
+
+def tracing(name: str, make: Any, repeats: int) -> dict[str, Any]:
+    """Tracing and compiling, over optax's."""
+    pairs = [
+        (tracing_seconds(optdsl.load(name).optimizer(RATE)), tracing_seconds(make(RATE)))
+        for _ in range(repeats)
+    ]
+    trace = statistics.median(mine[0] / other[0] for mine, other in pairs)
+    compiling = statistics.median(mine[1] / other[1] for mine, other in pairs)
+    return {
+        "optimizer": name,
+        "trace_ratio": round(trace, 3),
+        "compile_ratio": round(compiling, 3),
+        "ratio": round(statistics.median(sum(mine) / sum(other) for mine, other in pairs), 3),
     }
 
 
@@ -117,23 +197,44 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--weights", type=int, default=1_000_000)
+    parser.add_argument("--optimizers", help="names, with commas between; all without it")
     options = parser.parse_args()
-    rate = copy_rate(8 * options.weights)
+    found = twins()
+    names = options.optimizers.split(",") if options.optimizers else list(found)
+    if unknown := [name for name in names if name not in found]:
+        parser.error(f"no such optimizer in both: {', '.join(unknown)}; of {', '.join(found)}")
+    rate = copy_rate(32 * options.weights)
+    shapes = trees(options.weights)
     rows = [
-        {"tree": tree, **measure(name, shapes, options.repeats, rate)}
-        for tree, shapes in trees(options.weights).items()
-        for name in TWINS
+        {"tree": tree, **measure(name, found[name], leaves, options.repeats, rate)}
+        for name in names
+        for tree, leaves in shapes.items()
     ]
-    lion = next(r["ratio"] for r in rows if (r["tree"], r["optimizer"]) == ("eight", "lion"))
-    result = {"ratio": max(r["ratio"] for r in rows), "lion_ratio": lion, "rows": rows}
+    torch_rows = [
+        {"tree": tree, "optimizer": name, **beside_torch(name, leaves, options.repeats)}
+        for name in TORCH
+        if name in names
+        for tree, leaves in shapes.items()
+    ]
+    lion = [r["ratio"] for r in rows if r["optimizer"] == "lion" and r["tree"] != "transformer"]
+    result = {
+        "ratio": max(row["ratio"] for row in rows),
+        "lion_ratio": max(lion, default=None),
+        "bytes_ratio": max(row["bytes_ratio"] for row in rows),
+        "copy_gigabytes_per_second": round(rate / 1e9, 2),
+        "rows": rows,
+        "torch": torch_rows,
+        "tracing": [tracing(name, found[name], 3) for name in TRACED if name in names],
+    }
     if options.json:
         print(json.dumps(result))
         return
-    for row in rows:
+    for row in (*rows, *torch_rows, *result["tracing"]):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
-    print(f"ratio {result['ratio']}, lion_ratio {lion}")
+    heads = ("ratio", "lion_ratio", "bytes_ratio", "copy_gigabytes_per_second")
+    print(", ".join(f"{key} {result[key]}" for key in heads))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="rewrite the expected outputs in tests/golden and tests/filecheck",
     )
+    parser.addoption(
+        "--whole",
+        action="store_true",
+        help="run all of optax's own tests of optimizers, not a sample",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -48,7 +48,12 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
     rate_default = parameter.empty if needs_rate else None
     signature = inspect.Signature(
         [
-            parameter("learning_rate", parameter.POSITIONAL_OR_KEYWORD, default=rate_default),
+            parameter(
+                "learning_rate",
+                parameter.POSITIONAL_OR_KEYWORD,
+                default=rate_default,
+                annotation=optax.ScalarOrSchedule,
+            ),
             *(
                 parameter(name, parameter.KEYWORD_ONLY, default=value)
                 for name, value in defaults.items()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -16,7 +17,7 @@ from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.expression import lower_function, sum_functions
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.by_leaf import LeafPlan
-from optdsl.passes.shapes import ValueType, block_shape, matrix_shape
+from optdsl.passes.shapes import Leaf, ValueType, block_shape, matrix_shape
 
 NOTHING = optax.MaskedNode()
 """Stands for a block that no update depends on: a tree without arrays, so without bytes."""
@@ -78,8 +79,7 @@ class Tracer:
 
         def one(i: int) -> Any:
             leaf = declared.leaves[i]
-            block = self._cast(value, i, declared.kind, leaf.dtype)
-            return jnp.broadcast_to(jnp.asarray(block, leaf.dtype), leaf.shape)
+            return _as_leaf(self._cast(value, i, declared.kind, leaf.dtype), leaf)
 
         return self._each(state, declared, one).value
 
@@ -118,7 +118,7 @@ class Tracer:
                 if all(isinstance(number, float) for number in mine):
                     mine = [jnp.asarray(number, dtype) for number in mine]
                 block = lower(jnp, mine, sums, n)
-            return jnp.broadcast_to(jnp.asarray(block, leaf.dtype), leaf.shape)
+            return _as_leaf(block, leaf)
 
         return self._each(value, result, one)
 
@@ -187,7 +187,7 @@ class Tracer:
         block = arg.value if arg.kind == Kind.SCALAR else arg.value[i]
         if isinstance(block, float):
             return block
-        block = jnp.asarray(block, dtype)
+        block = _in_dtype(block, dtype)
         if kind == Kind.ARRAY and arg.kind not in (Kind.SCALAR, Kind.ARRAY, Kind.PER_ARRAY):
             block = jnp.broadcast_to(block, matrix_shape(self.shapes[i])).reshape(self.shapes[i])
         return block
@@ -196,3 +196,16 @@ class Tracer:
 def _matrix(kind: Kind, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The two-dimensional shape of a block."""
     return matrix_shape(shape) if kind == Kind.ARRAY else block_shape(kind, shape) or (1, 1)
+
+
+def _in_dtype(value: Any, dtype: str) -> Any:
+    """An array in a dtype: itself if it has it, since a tree has many leaves to trace."""
+    if isinstance(value, jax.Array) and value.dtype.name == dtype and not value.weak_type:
+        return value
+    return jnp.asarray(value, dtype)
+
+
+def _as_leaf(block: Any, leaf: Leaf) -> Any:
+    """A block in the dtype and shape of a leaf."""
+    block = _in_dtype(block, leaf.dtype)
+    return block if block.shape == leaf.shape else jnp.broadcast_to(block, leaf.shape)
