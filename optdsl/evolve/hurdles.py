@@ -21,22 +21,29 @@ class Hurdles:
             window: how many programs' estimates count on a rung: the last.
         """
         self._shares = shares
-        self._recent = tuple(deque[float](maxlen=window) for _ in shares)
+        self._recent = tuple(deque[tuple[float, bool]](maxlen=window) for _ in shares)
 
     def add(self, estimates: Sequence[float]) -> None:
         """A program's estimates, one for each rung that it reached."""
-        for recent, estimate in zip(self._recent, estimates, strict=False):
-            recent.append(estimate)
+        for rung, (recent, estimate) in enumerate(zip(self._recent, estimates, strict=False)):
+            recent.append((estimate, rung + 1 < len(estimates)))
 
     def floors(self) -> tuple[float, ...]:
         """What an estimate must reach to go on, for each rung but the last."""
         pairs = zip(self._shares, self._recent, strict=True)
-        return tuple(_quantile(recent, share) for share, recent in pairs)
+        return tuple(_floor(recent, share) for share, recent in pairs)
 
 
-def _quantile(values: Sequence[float], share: float) -> float:
-    """The smallest of the values that this share of them does not reach."""
-    ranked = sorted(values)
-    if not ranked:
+def _floor(recent: Sequence[tuple[float, bool]], share: float) -> float:
+    """The smallest of the last estimates that enough of them do not reach.
+
+    Where programs get better quickly, most beat what came before. So the more of the last ones went
+    on than should have, the larger a share is to be beaten, up to all of them.
+    """
+    if not recent:
         return -math.inf
-    return ranked[min(int(share * len(ranked)), len(ranked) - 1)]
+    ranked = sorted(estimate for estimate, _ in recent)
+    allowed, went_on = (1 - share) * len(ranked), sum(one for _, one in recent)
+    if went_on > allowed:
+        allowed *= (allowed / went_on) ** 2
+    return ranked[min(int(len(ranked) - allowed), len(ranked) - 1)]

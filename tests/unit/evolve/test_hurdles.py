@@ -44,3 +44,12 @@ def test_the_share_alone_says_how_many_go_on() -> None:
         assert reached[0] == 20_000
         assert 0.24 < reached[1] / reached[0] < 0.26
         assert 0.23 < reached[2] / reached[1] < 0.27
+
+
+def test_where_more_went_on_than_should_have_fewer_are_let_through() -> None:
+    """Programs that get better quickly all beat what came before."""
+    for went_on, floor in ((0, 15.0), (5, 15.0), (6, 16.0), (10, 18.0), (20, 19.0)):
+        hurdles = Hurdles((0.75,), 20)
+        for value in range(20):
+            hurdles.add((float(value), 0.0) if value < went_on else (float(value),))
+        assert hurdles.floors() == (floor,)
