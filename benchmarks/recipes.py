@@ -46,15 +46,14 @@ TRIED: dict[str, Recipe] = {
     "paper": RECIPES["paper"],
     "default": DEFAULT,
     "not tuned first": replace(DEFAULT, tuned_share=0.0),
-    "not tuned first, constants": replace(DEFAULT, tuned_share=0.0, mutations=PAPER + 3 * TUNE),
-    "one share of constants": replace(DEFAULT, mutations=PAPER + TUNE),
-    "three shares of constants": replace(DEFAULT, mutations=PAPER + 3 * TUNE),
+    "one share of constants in ten": replace(DEFAULT, mutations=3 * PAPER + TUNE),
+    "one share of constants in four": replace(DEFAULT, mutations=PAPER + TUNE),
     "population 50": replace(DEFAULT, population=50),
     "population 1000": replace(DEFAULT, population=1000),
     "tournament 10": replace(DEFAULT, tournament=10),
-    "three seeds": replace(DEFAULT, seeds=(3,), hurdles=()),
     "one seed": replace(DEFAULT, seeds=(1,), hurdles=()),
-    "a quarter goes on": replace(DEFAULT, seeds=(1, 4, 16, 64), hurdles=(0.75, 0.75, 0.75)),
+    "five seeds": replace(DEFAULT, seeds=(5,), hurdles=()),
+    "a quarter goes on": replace(DEFAULT, hurdles=(0.75, 0.75, 0.75)),
 }
 
 
