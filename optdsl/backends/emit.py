@@ -20,7 +20,7 @@ from importlib.metadata import version
 
 from optdsl.backends.emit_body import Body, Field, emit_body
 from optdsl.ir import Program, Role
-from optdsl.ops import EXTENTS, Extent, Kind
+from optdsl.ops import EXTENTS, OPS, Extent, Kind
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values, remove_dead_state
@@ -54,12 +54,27 @@ def spread(x, like):
 }
 """What the source defines where it is used, in this order."""
 
+_GUARDS: dict[str, tuple[str, str]] = {
+    HELPERS["cast"]: (
+        "    return",
+        "    if isinstance(old, optax.MaskedNode):  # a leaf without this state\n"
+        "        return old\n    return",
+    ),
+    HELPERS["after"]: (
+        "    return",
+        "    if isinstance(new, optax.MaskedNode) or isinstance(earlier, optax.MaskedNode):\n"
+        "        return new\n    return",
+    ),
+}
+"""What helpers do first where some leaves lack some state."""
+
 RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *HELPERS}
     | {"jax", "jnp", "optax", "NamedTuple", "learning_rate", "updates", "state", "params"}
     | {"extra_args", "count", "scalar", "structure", "init_fn", "update_fn", "steps", "leaves"}
     | {"x", "y", "old", "new", "rate", "terms", "columns", "new_state", "NO_PARAMS", "leaf"}
     | {"made", "earlier"}
+    | {"np", *re.findall(r"def (\w+)", " ".join(op.helper for op in OPS))}
     | {f"leaf_{stage}" for stage in range(1, 100)}
 )
 """Names that the source has other uses for."""
@@ -73,7 +88,7 @@ def emit_source(program: Program, name: str) -> str:
         name: what to call the optimizer; made an identifier.
     """
     digest = structural_hash(program)
-    prepared = _without_dead_hyperparameters(remove_dead_state(fold_constants(program)))
+    prepared = without_dead_hyperparameters(remove_dead_state(fold_constants(program)))
     name = safe_identifier(name)
     body = emit_body(prepared, RESERVED | {name, _class_name(name)})
     factory = _factory(prepared, body, name)
@@ -81,9 +96,14 @@ def emit_source(program: Program, name: str) -> str:
     helpers = [text for helper, text in HELPERS.items() if _is_used(helper, factory)]
     if _is_used("spread", factory) and HELPERS["matrix"] not in helpers:
         helpers.insert(-1, HELPERS["matrix"])
+    if any(field.kept for field in body.fields):
+        helpers = [text.replace(*_GUARDS.get(text, ("", ""))) for text in helpers]
+    helpers += dict.fromkeys(op.helper for op, _, _ in prepared.operations if op.helper)
+    numpy = "import numpy as np\n" if re.search(r"\bnp\.", factory) else ""
     parts = [
-        _module_docstring(prepared.doc, digest),
-        "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\nimport optax\n",
+        module_docstring(prepared.doc, digest),
+        "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\n"
+        f"{numpy}import optax\n",
         weights,
         _state_class(body, _class_name(name)),
         *("\n" + helper for helper in helpers),
@@ -130,7 +150,8 @@ def docstring(text: str, indent: str = "") -> str:
     return f'{indent}"""{body}{closing}"""'
 
 
-def _without_dead_hyperparameters(program: Program) -> Program:
+def without_dead_hyperparameters(program: Program) -> Program:
+    """The program without the hyperparameters that its update does not depend on."""
     live = live_values(program)
     keep = {
         i
@@ -140,13 +161,19 @@ def _without_dead_hyperparameters(program: Program) -> Program:
     return program.rebuilt(frozenset(keep), list(range(len(program.operations))))
 
 
-def _module_docstring(doc: str, digest: str) -> str:
+def module_docstring(doc: str, digest: str) -> str:
+    """The docstring of emitted source: the program's own, and where the source is from."""
     made = f"Made by optdsl {version('optdsl')} from a program with the hash {digest}."
     return docstring(f"{doc}\n\n{made}" if doc else made) + "\n"
 
 
 def _class_name(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_") if part) + "State"
+    return f"{camel_case(name)}State"
+
+
+def camel_case(name: str) -> str:
+    """A name as classes have it."""
+    return "".join(part.capitalize() for part in name.split("_") if part)
 
 
 def _state_class(body: Body, name: str) -> str:
@@ -216,12 +243,16 @@ def _initial(field: Field) -> str:
     dtype = f"jnp.{field.dtype}" if field.dtype else "scalar"
     if field.kind == Kind.SCALAR:
         return f"jnp.zeros([], {dtype})"
+    zeros = f"jnp.zeros({_SHAPES.get(field.kind)}, {dtype})"
     if field.kind == Kind.ARRAY:
-        if not field.dtype:
+        if not field.dtype and not field.kept:
             return "jax.tree.map(jnp.zeros_like, params)"
-        return f"jax.tree.map(lambda w: jnp.zeros_like(w, dtype={dtype}), params)"
-    shape = _SHAPES[field.kind]
-    return f"jax.tree.map(lambda w: jnp.zeros({shape}, {dtype}), params)"
+        zeros = f"jnp.zeros_like(w, dtype={dtype})" if field.dtype else "jnp.zeros_like(w)"
+    if not field.kept:
+        return f"jax.tree.map(lambda w: {zeros}, params)"
+    parts = [f"lambda w: {zeros}", f"if {field.kept}", "else optax.MaskedNode(),", "params,"]
+    inner = "\n" + INDENT * 4
+    return f"jax.tree.map({inner}{inner.join(parts)}\n{INDENT * 3})"
 
 
 _SHAPES: dict[Kind, str] = {Kind.PER_ARRAY: "[]"} | {

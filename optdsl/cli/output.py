@@ -31,7 +31,7 @@ def print_json(value: Any) -> None:
 
 def json_text(value: Any) -> str:
     """JSON in one line: infinities and NaN, which it lacks, are null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
 
 
 def show(diagnostics: Sequence[Diagnostic]) -> None:
@@ -65,11 +65,12 @@ def _colored() -> bool:
     return "NO_COLOR" not in os.environ and sys.stderr.isatty()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null for infinities and NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
+        return {key: finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
+        return [finite(entry) for entry in value]
     return value
