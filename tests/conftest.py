@@ -1,6 +1,7 @@
 """Options shared by all tests."""
 
 import os
+import tempfile
 
 import pytest
 
@@ -23,6 +24,17 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "--update-golden is refused where CI=true: CI must not bless itself"
         )
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _share_compilations(config)
+
+
+def _share_compilations(config: pytest.Config) -> None:
+    """What one test process has compiled the others load: the same loops are in many tests."""
+    folder = tempfile.TemporaryDirectory(prefix="optdsl-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
 
 
 @pytest.fixture
