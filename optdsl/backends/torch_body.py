@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from optdsl.backends.emit_statements import Statements, group, parse
+from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
@@ -381,6 +381,16 @@ class _Emitter(Statements):
         lines = super()._statement(value)
         if lines and value not in self.inlined:
             name, _, text = lines[-1].partition(" = ")
+            match parse(text):
+                case ast.Call(ast.Attribute(attr="reshape"), [block, shape]) if (
+                    len(text) > MAX_EXPRESSION
+                ):
+                    lines[-1:] = [
+                        f"{name} = {ast.unparse(block)}",
+                        f"{name} = {name}.reshape({ast.unparse(shape)})",
+                    ]
+                case _:
+                    pass
             known = self.numbers.add if self._is_number(parse(text)) else self.numbers.discard
             known(name)
         return lines
