@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,22 +15,33 @@ if TYPE_CHECKING:
 
 
 @click.command("tasks")
+@click.argument("files", metavar="[FILE]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
-def command(as_json: bool) -> None:
+def command(files: tuple[str, ...], as_json: bool) -> None:
     """List the built-in tasks, and the CPU seconds of one training of AdamW.
 
     Each comes in sizes: `NAME@10x` computes ten times what `NAME` does. A task of your own is a
-    Python file: --task my_task.py.
+    Python file, as in --task my_task.py; given here as FILE, it is checked and listed alone.
     """
+    if files:
+        entries = [_users_entry(file, find_task_or_fail(file)) for file in files]
+    else:
+        entries = [_entry(entry) for entry in TASKS]
     if as_json:
-        print_json([_entry(entry) for entry in TASKS])
+        print_json(entries)
         return
-    width = max(len(entry.name) for entry in TASKS)
-    for entry in TASKS:
-        say(f"{entry.name:<{width}}  {entry.rung.cpu_seconds:>6g} s  {entry.doc}")
+    width = max(len(entry["name"]) for entry in entries)
+    for entry in entries:
+        seconds = entry.get("cpu_seconds")
+        cost = "" if seconds is None else f"{seconds:g} s"
+        say(f"{entry['name']:<{width}}  {cost:>8}  {entry['doc']}")
 
 
-def _entry(entry: TaskEntry) -> dict[str, object]:
+def _users_entry(name: str, task: "Task") -> dict[str, Any]:
+    return {"name": name, "size": {"steps": task.steps}, "doc": f"{task.doc}; steps {task.steps}"}
+
+
+def _entry(entry: TaskEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "family": entry.family.name,

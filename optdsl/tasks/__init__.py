@@ -9,6 +9,7 @@ A task of one's own is a file such as
 What needs JAX is loaded when it is first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from optdsl.tasks.families import TASKS, TaskEntry
@@ -17,11 +18,12 @@ from optdsl.tasks.table import (
     TaskSource,
     find_task,
     get_task,
-    load_task_file,
     read_task,
 )
 
 if TYPE_CHECKING:
+    from optdsl.tasks.nnx_model import from_nnx
+    from optdsl.tasks.paper import paper_lm, paper_vit
     from optdsl.tasks.task import Plan, PlanStep, Schedule, Task, Weights, cosine, supervised
 
 __all__ = [
@@ -36,16 +38,23 @@ __all__ = [
     "Weights",
     "cosine",
     "find_task",
+    "from_nnx",
     "get_task",
-    "load_task_file",
+    "paper_lm",
+    "paper_vit",
     "read_task",
     "supervised",
 ]
+
+_MODULES = {
+    "from_nnx": "optdsl.tasks.nnx_model",
+    "paper_lm": "optdsl.tasks.paper",
+    "paper_vit": "optdsl.tasks.paper",
+}
+"""Where names come from that are loaded when first used; all others from `optdsl.tasks.task`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    from optdsl.tasks import task
-
-    return getattr(task, name)
+    return getattr(import_module(_MODULES.get(name, "optdsl.tasks.task")), name)

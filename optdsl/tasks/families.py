@@ -20,9 +20,9 @@ class Rung:
 
     compute: int
     """What one training computes, as a multiple of the first rung's: 1, 10, 100."""
-    cpu_seconds: float
-    """What one training of AdamW by the register machine takes on one core, as
-    `benchmarks/tasks.py` prints it; 2026's cores differ by a factor of two."""
+    cpu_seconds: float | None
+    """What one training of AdamW by the register machine takes on one core; None where it was not
+    measured. `benchmarks/tasks.py` prints it, docs/tasks.md says on which machine."""
     size: Mapping[str, int]
     """Keyword arguments of the family's function."""
 
@@ -84,6 +84,36 @@ FAMILIES: tuple[Family, ...] = (
             Rung(1, 0.01, {"hidden": 16, "steps": 300}),
             Rung(10, 0.1, {"hidden": 80, "steps": 600}),
             Rung(100, 1.0, {"hidden": 400, "steps": 1200}),
+        ),
+    ),
+    Family(
+        "digits_vit",
+        "Vision Transformer on 8x8 handwritten digits",
+        "vit",
+        (
+            Rung(1, 0.05, {"width": 16, "layers": 1, "heads": 2, "steps": 300}),
+            Rung(10, 0.5, {"width": 32, "layers": 2, "heads": 2, "steps": 430}),
+            Rung(100, 5.0, {"width": 64, "layers": 4, "heads": 4, "steps": 570}),
+        ),
+    ),
+    Family(
+        "text_lm",
+        "Transformer on the characters of a novel",
+        "text",
+        (
+            Rung(1, 0.05, {"width": 16, "layers": 1, "heads": 2, "context": 16, "steps": 300}),
+            Rung(10, 0.5, {"width": 24, "layers": 2, "heads": 2, "context": 32, "steps": 450}),
+            Rung(100, 5.0, {"width": 32, "layers": 4, "heads": 2, "context": 64, "steps": 700}),
+        ),
+    ),
+    Family(
+        "rosenbrock",
+        "curved valley of 8 weights, for tests",
+        "rosenbrock",
+        (
+            Rung(1, 0.002, {"steps": 200}),
+            Rung(10, 0.02, {"steps": 2000}),
+            Rung(100, 0.2, {"steps": 20000}),
         ),
     ),
     Family(

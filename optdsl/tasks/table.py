@@ -1,5 +1,6 @@
 """How a task is found: by name in the table of `optdsl.tasks.families`, or in a user's file."""
 
+import ast
 import hashlib
 import os
 import sys
@@ -88,17 +89,23 @@ def _unknown(name: str) -> str:
 
 
 def find_task(name_or_path: str | os.PathLike[str]) -> "Task":
-    """The task of that name or file. Raises `TaskError` as `read_task` and `TaskSource.load`."""
-    return read_task(name_or_path).load()
+    """The task of that name or file; a file's is checked.
 
-
-def load_task_file(path: str | os.PathLike[str]) -> "Task":
-    """Runs a user's Python file and returns the `Task` that it calls `task`.
-
-    The file may import modules that lie beside it. Raises `TaskError` where it can't be read,
-    raises, or has no such `task`.
+    Raises `TaskError` as `read_task` and `TaskSource.load`, and for a task that can't be trained.
     """
-    return _run_task(_read_file(Path(path)), Path(path))
+    source = read_task(name_or_path)
+    if source.text is None:
+        return source.load()
+    task, file = source.load(), Path(source.name)
+    # Only here, since it loads JAX: a mistyped path is reported at once.
+    from optdsl.tasks.checks import check_task
+
+    try:
+        check_task(task)
+    except Exception as error:
+        place = _place(error, file, _line_of_task(source.text))
+        raise TaskError(f"{place}: {_summary(error)}") from error
+    return task
 
 
 def _read_file(file: Path) -> str:
@@ -143,7 +150,7 @@ def _importable(folder: Path) -> Generator[None]:
         sys.path.remove(entry)
 
 
-def _place(error: BaseException, file: Path) -> str:
+def _place(error: BaseException, file: Path, otherwise: int | None = None) -> str:
     """`FILE:LINE` of the innermost line of the user's file that the error passed through."""
     lines = [
         frame.lineno
@@ -152,7 +159,19 @@ def _place(error: BaseException, file: Path) -> str:
     ]
     if not lines and isinstance(error, SyntaxError) and error.filename == str(file):
         lines = [error.lineno]
-    return f"{file}:{lines[-1]}" if lines and lines[-1] else str(file)
+    line = lines[-1] if lines else otherwise
+    return f"{file}:{line}" if line else str(file)
+
+
+def _line_of_task(text: str) -> int | None:
+    """Where a file last says `task = ...`; None if it gets its task in another way."""
+    lines = [
+        statement.lineno
+        for statement in ast.parse(text).body
+        if isinstance(statement, ast.Assign)
+        and any(isinstance(name, ast.Name) and name.id == "task" for name in statement.targets)
+    ]
+    return lines[-1] if lines else None
 
 
 def _summary(error: BaseException) -> str:

@@ -132,7 +132,8 @@ def supervised(
     NumPy or JAX. The loss is the mean softmax cross entropy of a batch in nats, the score the mean
     log-likelihood of a whole part. The plan is int32 indices of shape (steps, batch_size).
 
-    Raises `ValueError` for parts, logits or numbers that don't fit together.
+    Raises `ValueError` for parts, logits or numbers that don't fit together, for inputs that are
+    not finite, and for a held-out part that lies in the training part.
     """
     parts = {
         part: _checked(part, inputs, labels)
@@ -141,6 +142,8 @@ def supervised(
     _require("batch_size", batch_size, batch_size >= 1, "at least 1")
     for part, (inputs, labels) in parts.items():
         _check_logits(part, init, apply, inputs, labels)
+    for part in (VALIDATION, TEST):
+        _check_apart(part, parts[part], parts["train"])
     train_inputs, train_labels = parts["train"]
 
     def plan(key: jax.Array) -> jax.Array:
@@ -207,7 +210,24 @@ def _checked(part: str, inputs: Any, labels: Any) -> tuple[jax.Array, jax.Array]
             f"the {part} part must have as many inputs as labels, and at least one: "
             f"its shapes are {x.shape} and {y.shape}"
         )
+    if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
+        bad = int(np.argmin(np.isfinite(x).reshape(len(x), -1).all(axis=1)))
+        raise ValueError(f"the inputs of the {part} part must be finite: number {bad} is not")
     return jnp.asarray(x), jnp.asarray(y, jnp.int32)
+
+
+def _check_apart(part: str, held: tuple[Any, Any], train: tuple[Any, Any]) -> None:
+    """Raises where every example of a part is in the training part too."""
+    if _digests(held) <= _digests(train):
+        raise ValueError(
+            f"the {part} part lies in the training part: hold out examples that are not trained on"
+        )
+
+
+def _digests(part: tuple[Any, Any]) -> set[int]:
+    """One number for each example, the same for the same inputs and labels."""
+    inputs, labels = map(np.asarray, part)
+    return {hash(x.tobytes() + y.tobytes()) for x, y in zip(inputs, labels, strict=True)}
 
 
 def _check_logits(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import optdsl.tasks
-from optdsl.tasks import TASKS, Task, TaskError, find_task, get_task, load_task_file, read_task
+from optdsl.tasks import TASKS, Task, TaskError, find_task, get_task, read_task
 from optdsl.tasks.families import FAMILIES, Family, Rung, TaskEntry
 
 MINE = """
@@ -101,17 +101,17 @@ def test_the_first_size_has_two_names() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_grows_in_compute(family: Family) -> None:
-    """Weights times steps: all that a family's sizes may change."""
+    """Weights times steps times context: all that a family's sizes may change."""
     assert [rung.compute for rung in family.rungs] == [1, 10, 100]
-    computes = [_weights_times_steps(family, rung) for rung in family.rungs]
+    computes = [_compute(family, rung) for rung in family.rungs]
     for rung, compute in zip(family.rungs, computes, strict=True):
         assert compute / computes[0] == pytest.approx(rung.compute, rel=0.1)
 
 
-def _weights_times_steps(family: Family, rung: Rung) -> int:
+def _compute(family: Family, rung: Rung) -> int:
     task = get_task(TaskEntry(family, rung).name)
     leaves = jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0)))
-    return task.steps * sum(leaf.size for leaf in leaves)
+    return sum(leaf.size for leaf in leaves) * task.steps * rung.size.get("context", 1)
 
 
 def test_a_file_gives_its_task(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_gives_its_task(tmp_path: Path) -> None:
     assert (task.name, task.steps) == ("mine", 20)
     weights = task.init(jax.random.key(0))
     assert jnp.isfinite(task.loss(weights, task.plan(jax.random.key(1))[0]))
-    assert load_task_file(file) is not task
+    assert find_task(file) is not task
 
 
 def test_a_file_may_import_its_neighbours(tmp_path: Path) -> None:
@@ -184,6 +184,52 @@ def test_a_file_that_raises(tmp_path: Path, text: str, expected: str) -> None:
 def test_an_error_inside_the_model_names_the_models_line(tmp_path: Path) -> None:
     file = written(tmp_path, MINE.replace('x @ weights["kernel"]', "x @ weights"))
     assert message(file).startswith(f"{file}:12: TypeError: ")
+
+
+TASK = """
+import jax, jax.numpy as jnp
+import optdsl.tasks
+
+SIZES = iter((2, 3))
+task = optdsl.tasks.Task(
+    "mine", "bad", 20, learning_rate=0.1,
+    init=lambda key: {"x": jnp.ones(3)},
+    plan=lambda key: jnp.zeros((20, 3)),
+    loss=lambda weights, step: jnp.sum((weights["x"] - step) ** 2),
+    score=lambda weights, part: -jnp.sum(weights["x"] ** 2),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "expected"),
+    [
+        (
+            "jnp.ones(3)",
+            "jnp.ones(next(SIZES))",
+            6,
+            "`init` of task `mine` must give the same tree",
+        ),
+        ("jnp.ones(3)", "jnp.ones(3, int)", 6, "`init` of task `mine` must give floating-point"),
+        ('{"x": jnp.ones(3)}', "{}", 6, "`init` of task `mine` gives no weights"),
+        ("jnp.zeros((20, 3))", "jnp.zeros((19, 3))", 6, "must have a row for each of the 20 steps"),
+        ("jnp.zeros((20, 3))", "jnp.zeros((20, 4))", 10, "TypeError"),
+        ("jnp.zeros((20, 3))", "jnp.full((20, 3), jnp.nan)", 6, "the loss of the first step of"),
+        ("jnp.sum((w", "jnp.sqrt((w", 6, "`loss` of task `mine` must give one floating-point"),
+        ("-jnp.sum(", "jnp.argmax(", 6, "`score` of task `mine` must give one floating-point"),
+        ("-jnp.sum(weights", "jnp.log(-1.0) + jnp.sum(weights", 6, "the validation score of the"),
+        ('-jnp.sum(weights["x"]', '-jnp.sum(weights["y"]', 11, "KeyError: 'y'"),
+    ],
+)
+def test_a_task_that_cannot_be_trained(
+    tmp_path: Path, old: str, new: str, line: int, expected: str
+) -> None:
+    assert old in TASK
+    file = written(tmp_path, TASK.replace(old, new))
+    found = message(file)
+    assert found.startswith(f"{file}:{line}: ")
+    assert expected in found
+    assert "\n" not in found
 
 
 def test_listing_tasks_loads_no_jax() -> None:

@@ -28,16 +28,17 @@ def made(**changes: Any) -> Task:
 
 def linear(**changes: Any) -> Task:
     """Two classes, told apart by the sign of one number."""
-    x = np.linspace(-1, 1, 10, dtype=np.float32)[:, None]
-    part = (x, (x[:, 0] > 0).astype(np.int64))
+    x = np.linspace(-1, 1, 12, dtype=np.float32)[:, None]
+    labels = (x[:, 0] > 0).astype(np.int64)
+    train, held = np.arange(12) % 6 != 2, np.arange(12) % 6 == 2
     fields: dict[str, Any] = {
         "name": "sign",
         "doc": "the sign of a number",
         "init": lambda key: {"kernel": jnp.zeros((1, 2))},
         "apply": lambda weights, x: x @ weights["kernel"],
-        "train": part,
-        "validation": part,
-        "test": part,
+        "train": (x[train], labels[train]),
+        "validation": (x[held], labels[held]),
+        "test": (x[held], labels[held]),
         "batch_size": 4,
         "steps": 7,
     }
@@ -156,13 +157,13 @@ def test_supervised_trains_and_scores() -> None:
 
 def test_supervised_takes_labels_of_any_rank() -> None:
     tokens = np.arange(12).reshape(3, 4) % 5
-    part = (tokens, (tokens + 1) % 5)
+    part, other = (tokens, (tokens + 1) % 5), (tokens, (tokens + 2) % 5)
     task = linear(
         init=lambda key: jnp.zeros((5, 5)),
         apply=lambda weights, x: weights[x],
         train=part,
-        validation=part,
-        test=part,
+        validation=other,
+        test=other,
     )
     weights = task.init(jax.random.key(0))
     assert task.loss(weights, jnp.asarray([0, 2])) == pytest.approx(math.log(5))
@@ -174,7 +175,7 @@ def test_a_score_is_of_a_held_out_part() -> None:
         task.score(task.init(jax.random.key(0)), "train")
 
 
-X, Y = np.zeros((3, 1), np.float32), np.asarray([0, 1, 1])
+X, Y = np.ones((3, 1), np.float32), np.asarray([0, 1, 1])
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,11 @@ X, Y = np.zeros((3, 1), np.float32), np.asarray([0, 1, 1])
         ({"validation": (X, Y + 1)}, r"the validation part must lie in 0\.\.1.*1\.\.2"),
         ({"train": (X, Y - 1)}, r"the train part must lie in 0\.\.1.*-1\.\.0"),
         ({"apply": lambda weights, x: x[:, 0]}, r"logits of shape \(10?,\) for the train part"),
+        (
+            {"train": (X * math.nan, Y)},
+            "the inputs of the train part must be finite: number 0 is not",
+        ),
+        ({"train": (X, Y), "test": (X[1:], Y[1:])}, "the test part lies in the training part"),
         ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
         ({"steps": 0}, "steps of task `sign` must be at least 1"),
     ],
