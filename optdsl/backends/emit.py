@@ -250,8 +250,9 @@ def _initial(field: Field) -> str:
         zeros = f"jnp.zeros_like(w, dtype={dtype})" if field.dtype else "jnp.zeros_like(w)"
     if not field.kept:
         return f"jax.tree.map(lambda w: {zeros}, params)"
-    parts = [f"lambda w: {zeros}", f"if {field.kept}", "else optax.MaskedNode(),", "params,"]
     inner = "\n" + INDENT * 4
+    kept = re.sub(" (and|or) ", rf"{inner}\1 ", field.kept)
+    parts = [f"lambda w: {zeros}", f"if {kept}", "else optax.MaskedNode(),", "params,"]
     return f"jax.tree.map({inner}{inner.join(parts)}\n{INDENT * 3})"
 
 

@@ -5,11 +5,29 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse
+from optdsl.backends.emit_branches import (
+    OPPOSITE,
+    Branch,
+    Branches,
+    Item,
+    Key,
+    Literal,
+    bare_text,
+    condition_text,
+    flattened,
+    leaf_values,
+    number_text,
+    sign_of,
+)
+from optdsl.backends.emit_names import is_nameless
+from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse, wrapped
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.overwrites import made_after, write_order
+
+LEAF_WIDTH = 92
+"""Lines of `update_fn` are indented by another eight."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +38,8 @@ class Field:
     kind: Kind
     dtype: str | None
     new: str
+    kept: str = ""
+    """The condition on a weight array w for the variable to be kept; empty if it always is."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,24 @@ class _Emitter(Statements):
     size = ".size"
 
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
+        self.branches = Branches(program)
         super().__init__(program, reserved, made_after(program))
+        for value in self.branches.of_shape:
+            self.static[value] = True
         self.lists: dict[int, str] = {
             v: self.names.of(v) for v in range(self.first) if self.kinds[v] != Kind.SCALAR
         }
         """Where the leaves of a value are, once they are computed."""
+
+    def _order(self) -> list[int]:
+        stages = leaf_values(self.program, self.kinds, self.stages)
+        self.items = [self.branches.arranged(values) for values in stages]
+        if not self.branches.decided:
+            return super()._order()
+        order: list[int] = []
+        for stage, items in enumerate(self.items):
+            order += [*self._values(stage, scalar=True), *flattened(items)]
+        return order
 
     def emit(self) -> Body:
         lines: list[str] = []
@@ -115,6 +148,7 @@ class _Emitter(Statements):
         gradient = names.gradient
         lines = [f"{update} = {self._cast_list(program.outputs[0], gradient, negated=True)}"]
         fields: list[Field] = []
+        kept = self.branches.kept(self.items)
         for state, output in zip(program.states, program.outputs[1:], strict=True):
             entry, name = program.inputs[state], names.of(state)
             new = names.fresh(f"new_{name}")
@@ -124,7 +158,8 @@ class _Emitter(Statements):
                 fields.append(Field(name, entry.kind, entry.dtype, new))
             else:
                 lines.append(f"{new} = {self._cast_list(output, name)}")
-                fields.append(Field(name, entry.kind, entry.dtype, f"structure.unflatten({new})"))
+                tree, where = f"structure.unflatten({new})", self._kept(kept[state])
+                fields.append(Field(name, entry.kind, entry.dtype, tree, where))
         return update, tuple(fields), [*lines, *self._write_order(update, fields)]
 
     def _write_order(self, update: str, fields: list[Field]) -> list[str]:
@@ -183,9 +218,7 @@ class _Emitter(Statements):
         values = self._values(stage, scalar=False)
         if not values:
             return []
-        statements: list[str] = []
-        for value in values:
-            statements += [*self._statement(value), *self._made_after(value)]
+        statements = self._lines(self.items[stage])
         is_last = stage == self.last_stage
         exported = [v for v in values if self._is_exported(v, stage)]
         exported.sort(key=lambda v: self.program.outputs.index(v) if is_last else v)
@@ -206,7 +239,8 @@ class _Emitter(Statements):
         function = "leaf" if passes == 1 else f"leaf_{stage + 1}"
         many = len(exported) > 1
         lines = ["", f"def {function}({', '.join(read)}):"]
-        lines += [f"    {line}" for line in [*statements, f"return {', '.join(returned)}"]]
+        for line in [*statements, f"return {', '.join(returned)}"]:
+            lines += wrapped(f"    {line}", LEAF_WIDTH)
         target = "steps" if many or is_last else self.names.of(exported[0])
         zipped = f"zip({', '.join(read)}, strict=True)"
         lines.append("")
@@ -222,6 +256,88 @@ class _Emitter(Statements):
                 self.lists[value] = name
                 lines += [f"{name} = [new[{position}] for new in steps]"] if many else []
         return lines
+
+    def _lines(self, items: list[Item]) -> list[str]:
+        """The statements of one leaf."""
+        lines: list[str] = []
+        for item in items:
+            if isinstance(item, int):
+                lines += [*self._statement(item), *self._made_after(item)]
+            else:
+                lines += self._branch(item)
+        return lines
+
+    def _branch(self, branch: Branch) -> list[str]:
+        then, other = self._arm(branch, True), self._arm(branch, False)
+        sign = sign_of(self.branches.decided[branch.choices[0]])
+        if not then:
+            then, other, sign = other, then, OPPOSITE[sign]
+        if not then:
+            return []
+        sides = (self._text(arg) for arg in self._operation(branch.choices[0]).args[:2])
+        lines = [f"if {condition_text(sign, *sides)}:", *(f"    {line}" for line in then)]
+        return lines + (["else:", *(f"    {line}" for line in other)] if other else [])
+
+    def _arm(self, branch: Branch, which: bool) -> list[str]:
+        """The statements of one side; its results get the names that they have afterwards."""
+        items = branch.arms[0 if which else 1]
+        inside = flattened(items)
+        chosen = {v: self._operation(v).args[2 if which else 3] for v in branch.choices}
+        for choice, arg in chosen.items():
+            others = [each for v, each in chosen.items() if v != choice]
+            if arg in inside and self._may_be_called(arg, self.names.of(choice), inside, others):
+                self.names.rename(arg, self.names.of(choice))
+        lines = self._lines(items)
+        for choice, arg in chosen.items():
+            name, text = self.names.of(choice), self._taken(choice, arg)
+            lines += [f"{name} = {text}"] if text != name else []
+        return lines
+
+    def _may_be_called(self, value: int, name: str, inside: list[int], others: list[int]) -> bool:
+        """Whether a value may have a name that holds another value until the end of a branch."""
+        later = inside[inside.index(value) + 1 :]
+        read = {arg for v in later for arg in self._operation(v).args} | {*others}
+        used = {v for v in (*read, *later) if v >= 0 and v != value}
+        return value not in others and all(self.names.of(v) != name for v in used)
+
+    def _taken(self, choice: int, arg: int) -> str:
+        """One side of a `where` as it is needed afterwards."""
+        kind, text = self.kinds[choice], self._text(arg)
+        if self._kind(arg) == kind and not self.static[arg]:
+            return text
+        if kind != Kind.ARRAY:
+            return f"jnp.asarray({text}, scalar)"
+        like = self.names.gradient
+        if self._kind(arg) not in (Kind.SCALAR, Kind.PER_ARRAY):
+            text = f"spread({text}, {like})"
+        return f"cast({text}, {like})"
+
+    def _kept(self, paths: set[tuple[Literal, ...]]) -> str:
+        """The condition for a state variable to be kept; empty if there is none."""
+        alone = {path[0] for path in paths if len(path) == 1}
+        if () in paths or any((key, not holds) in alone for key, holds in alone):
+            return ""
+        texts = [
+            " and ".join(self._asked(key, holds) for key, holds in path)
+            for path in sorted(paths, key=repr)
+            if len(path) == 1 or not alone & {*path}
+        ]
+        return " or ".join(texts)
+
+    def _asked(self, key: Key, holds: bool) -> str:
+        """A condition on the shape of the array `w`."""
+        sides = (bare_text(side, "w", self.names.of) for side in key[1:])
+        return condition_text(sign_of(key) if holds else OPPOSITE[sign_of(key)], *sides)
+
+    def _statement(self, value: int) -> list[str]:
+        key = self.branches.of_shape.get(value)
+        if key is None:
+            return super()._statement(value)
+        node = parse(number_text(key, self.names.gradient, self.names.of))
+        if is_nameless(self._operation(value).name):
+            self.inlined[value] = node
+            return []
+        return [f"{self.names.of(value)} = {ast.unparse(node)}"]
 
     def _is_exported(self, value: int, stage: int) -> bool:
         """Whether a value is read outside of its stage's inner function."""

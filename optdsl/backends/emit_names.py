@@ -10,6 +10,8 @@ from optdsl.ops import Kind, Over
 NEVER = 1 << 60
 """After all statements."""
 
+_SHAPED = (Over.ROW, Over.COLUMN, Over.MATRIX, Over.SHAPE)
+
 _TEMPORARY = re.compile(rf"{TEMPORARY}(_\d+)?")
 
 
@@ -92,13 +94,17 @@ class Names:
     """
 
     def __init__(
-        self, program: Program, kinds: list[Kind], stages: list[int], reserved: frozenset[str]
+        self,
+        program: Program,
+        kinds: list[Kind],
+        stages: list[int],
+        reserved: frozenset[str],
+        order: list[int],
     ) -> None:
-        """Choose all names; none of them is in `reserved`."""
-        first, count = len(program.inputs), len(program.operations)
+        """Choose all names; none of them is in `reserved`, and `order` is that of the text."""
+        first = len(program.inputs)
         self._names: dict[int, str] = {}
         self._taken = set(reserved)
-        order = sorted(range(first, first + count), key=lambda v: (stages[v], v))
         place = {value: i for i, value in enumerate(order)}
         last_read = _last_reads(program, place)
         staged = max(stages, default=0) > 0
@@ -108,6 +114,8 @@ class Names:
                 last_read[value] = NEVER
         gradients = program.with_role(Role.GRADIENT)
         self.gradient = self._names[gradients[0]] if gradients else self._fresh("g")
+        if gradients and any(op.over in _SHAPED for op, _, _ in program.operations):
+            last_read[gradients[0]] = NEVER  # its shape is asked for
         held = {self._names[v]: v for v in range(first) if kinds[v] != Kind.SCALAR}
         for value in order:
             wanted = identifier(program.name_of(value))
@@ -122,6 +130,10 @@ class Names:
     def of(self, value: int) -> str:
         """The value's name."""
         return self._names[value]
+
+    def rename(self, value: int, name: str) -> None:
+        """Give a value the name of another, which the caller has made sure of."""
+        self._names[value] = name
 
     def fresh(self, wanted: str) -> str:
         """A further name."""

@@ -47,7 +47,7 @@ class Statements(ABC):
         self.stages = stages_of(program, self.kinds, order)
         self.last_stage = max(self.stages, default=0)
         self.static = static_values(program)
-        self.names = Names(program, self.kinds, self.stages, reserved)
+        self.names = Names(program, self.kinds, self.stages, reserved, self._order())
         self.readers: dict[int, list[int]] = {}
         for value, operation in enumerate(program.operations, start=self.first):
             for arg in operation.args:
@@ -56,6 +56,11 @@ class Statements(ABC):
         self.totals: dict[int, list[str]] = {}
         """The names of a value's sums over the tree, once they are computed."""
         self.casts: dict[tuple[int, int], str] = {}
+
+    def _order(self) -> list[int]:
+        """The results in the order of the text."""
+        results = range(self.first, self.first + len(self.program.operations))
+        return sorted(results, key=lambda value: (self.stages[value], value))
 
     @abstractmethod
     def _meeting(self, arg: int, value: int) -> ast.expr:
@@ -89,7 +94,7 @@ class Statements(ABC):
         expression = self._expression(value)
         if len(ast.unparse(expression)) > MAX_EXPRESSION:
             for arg in dict.fromkeys(self._operation(value).args):
-                if arg in self.inlined:
+                if arg in self.inlined and not self.static[arg]:
                     lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
             expression = self._expression(value)
         if self._is_inlined(value, ast.unparse(expression)):
@@ -168,11 +173,13 @@ class Statements(ABC):
     def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
         """A reduction over each array, its rows or its columns; or a function of matrices."""
         if op.over is Over.MATRIX:
-            blocks = [parse(f"matrix({self.names.of(a)})") for a in args]
+            blocks = [
+                self._use(a) if self._kind(a) == Kind.SCALAR else self._matrix(a) for a in args
+            ]
             node = self._filled(op, self._template(op), blocks)
         else:
-            text = self.names.of(args[0])
-            text = f"matrix({text})" if op.over in _MATRICES else text
+            in_rows = op.over in _MATRICES
+            text = ast.unparse(self._matrix(args[0])) if in_rows else self.names.of(args[0])
             summand = [parse(f"{text}{self.cast}scalar)")]
             terms = [ast.unparse(self._filled(op, each, summand)) for each in op.sums]
             keywords = self.along.get(op.over, "")
@@ -184,6 +191,11 @@ class Statements(ABC):
             shape = f"{self._like}.shape" if kind == Kind.ARRAY else "()"
             node = parse(f"{self.module}.reshape({ast.unparse(node)}, {shape})")
         return node
+
+    def _matrix(self, arg: int) -> ast.expr:
+        """The matrix view of a value's block; most are matrices as they are."""
+        is_one = self.kinds[arg] not in (Kind.ARRAY, Kind.PER_ARRAY)
+        return parse(self.names.of(arg) if is_one else f"matrix({self.names.of(arg)})")
 
     def _casts(self, value: int) -> bool:
         """Whether an elementwise operation on blocks casts one of its arguments upward."""
@@ -224,6 +236,30 @@ def parse(text: str) -> ast.expr:
 def group(node: ast.expr) -> ast.expr:
     """The node as it stands before a dot."""
     return node if isinstance(node, ast.Name | ast.Call) else parse(f"({ast.unparse(node)})")
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """An assignment or a `return` on one line if that is not too long, else on several."""
+    if len(line) <= width or line.rstrip().endswith(":") or "#" in line:
+        return [line]
+    node = ast.parse(line.strip()).body[0]
+    assert isinstance(node, ast.Assign | ast.Return)
+    indent = line[: len(line) - len(line.lstrip())]
+    head = f"{ast.unparse(node.targets[0])} =" if isinstance(node, ast.Assign) else "return"
+    value, text = node.value, ast.unparse(node.value or ast.Constant(None))
+    match value:
+        case ast.Tuple():
+            parts = [f"{ast.unparse(each)}," for each in value.elts]
+        case ast.BinOp():
+            left = ast.unparse(value.left)
+            parts = [left, text.removeprefix(left).strip()]
+        case ast.Call():
+            head += f" {ast.unparse(value.func)}"
+            parts = [text.removeprefix(f"{ast.unparse(value.func)}(")[:-1]]
+        case _:
+            parts = [text]
+    opening = "(" if isinstance(value, ast.Call) else " ("
+    return [f"{indent}{head}{opening}", *(f"{indent}    {part}" for part in parts), f"{indent})"]
 
 
 class _Substitute(ast.NodeTransformer):
