@@ -67,8 +67,9 @@ def _show(tuned: "Tuned", seconds: float) -> None:
     from optdsl.comparison.text import mean_text
     from optdsl.comparison.tune import REPORT_SEEDS
 
-    show_heat_map(tuned)
     best = tuned.best
+    title = f"Mean validation score on {tuned.task.name}"
+    show_heat_map(title, tuned.grid, tuned.decay, best)
     seeds = len(best.scores)
     say(
         f"best of {len(tuned.grid)} settings: {best.setting}: "
