@@ -1,7 +1,8 @@
 """What `optdsl evolve` shows: a progress line while it searches, a table at the end."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 from rich.console import Console
 from rich.live import Live
@@ -9,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from optdsl.evolve.best import Summary
+from optdsl.evolve.config import RunConfig
 from optdsl.evolve.driver import Progress
+from optdsl.evolve.meta import Fall
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
 from optdsl.evolve.run import Stage
 from optdsl.ir import print_program
@@ -81,6 +84,20 @@ class ProgressLine:
         )
 
 
+def warn(config: RunConfig, fall: Fall) -> None:
+    """Say that a search's leaders get worse on the meta task, when that is first seen."""
+    before, after = fall.before, fall.after
+    CONSOLE.print(
+        f"warning: {after.stage} overfits its task: from {before.programs} programs to"
+        f" {after.programs} its best fitness rose from {before.fitness:.4f} to {after.fitness:.4f},"
+        f" and on {config.meta_task} that of the same programs fell from {before.meta_fitness:.4f}"
+        f" to {after.meta_fitness:.4f}{'; it ends here' if config.meta_stop else ''}",
+        style="yellow",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def show_summary(summary: Summary) -> None:
     """The winner beside the initial program as started, and with its constants tuned."""
     progress = summary.progress
@@ -102,6 +119,8 @@ def show_summary(summary: Summary) -> None:
         f"the baselines had {_times(summary.config.baseline_compute)} evaluations",
         soft_wrap=True,
     )
+    for line in _meta_lines(summary):
+        CONSOLE.print(line, markup=False, soft_wrap=True)
     CONSOLE.print(_verdict(summary), soft_wrap=True)
     CONSOLE.print()
     # As `Text`, in which neither [brackets] nor :colons: are markup.
@@ -111,6 +130,19 @@ def show_summary(summary: Summary) -> None:
 
 def _times(compute: int) -> str:
     return "as many" if compute == 1 else f"{compute} times as many"
+
+
+def _meta_lines(summary: Summary) -> Iterator[str]:
+    """The first and the last leader of each search on the meta task, and the best if neither is."""
+    for stage, group in groupby(summary.meta, key=lambda point: point.stage):
+        points = list(group)
+        best = max(points, key=lambda point: point.meta_fitness)
+        shown = sorted({points[0], best, points[-1]}, key=lambda point: point.programs)
+        scores = ", ".join(
+            f"{point.meta_fitness:.4f} ± {point.meta_error:.4f} after {point.programs} programs"
+            for point in shown
+        )
+        yield f"leaders of {stage} on {summary.config.meta_task}: {scores}"
 
 
 def _verdict(summary: Summary) -> str:

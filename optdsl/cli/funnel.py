@@ -9,6 +9,7 @@ import click
 
 from optdsl.cli.output import FINDINGS, fail, json_text, print_json, say
 from optdsl.cli.tasks import find_task_or_fail, users_code
+from optdsl.evolve.funnel_file import FUNNEL_FILE
 from optdsl.evolve.store import StoreError
 from optdsl.files import write_text
 
@@ -46,7 +47,7 @@ def command(folder: Path, tasks: str, top: int, seeds: int, as_json: bool) -> No
     Validation data say who goes on, the held-out test part what that is worth. Exit 1 if no program
     beats the baseline on the last task.
     """
-    from optdsl.evolve.funnel import FUNNEL_FILE, climb, entrants, to_json
+    from optdsl.evolve.funnel import climb, entrants, to_json
 
     names = [name.strip() for name in tasks.split(",")]
     if "" in names or len({*names}) < len(names):
@@ -99,9 +100,7 @@ def _show(rung: "Rung") -> None:
     for head in ("validation", "held-out test"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("")
-    table.add_row(
-        Text(rung.baseline.name), Text(str(rung.baseline.tuned.best.setting)), "", "", ""
-    )
+    table.add_row(Text(rung.baseline.name), Text(str(rung.baseline.tuned.best.setting)), "", "", "")
     for one in rung.climbs:
         assert one.row.difference is not None, "only the baseline has none"
         table.add_row(

@@ -6,8 +6,9 @@ from pathlib import Path
 from optdsl.diagnostics import Source
 from optdsl.evolve.config import CONFIG_FILE, RunConfig
 from optdsl.evolve.driver import Progress
+from optdsl.evolve.lineage import Ancestor, gains
+from optdsl.evolve.meta import Point, falls
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
-from optdsl.evolve.store import Ancestor, gains
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
 from optdsl.tasks.statistics import Difference
@@ -33,6 +34,8 @@ class Summary:
     best: Report
     best_program: Program
     best_hash: str
+    meta: tuple[Point, ...]
+    """The searches' leaders on the meta task, if there is one."""
     folder: Path
 
     @property
@@ -86,6 +89,9 @@ class Summary:
                 "test_fitness_half_width": self.gain.gain.half_width,
                 "verdict": self.gain.verdict,
             },
+            "meta_task": self.config.meta_task or None,
+            "meta": [point.to_json() for point in self.meta],
+            "meta_warnings": [fall.to_json() for fall in falls(self.meta)],
             "best": {
                 "fitness": self.best.fitness,
                 "fitness_standard_error": self.best.fitness_error,

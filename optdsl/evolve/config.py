@@ -59,6 +59,10 @@ TUNE_POPULATION, TUNE_TOURNAMENT = 100, 5
 """Tuning's, in every recipe: its space is small, so it gains by a harder selection."""
 
 
+LOOKS = 20
+"""How often leaders are judged on the meta task in all programs of a run, unless told otherwise."""
+
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -100,6 +104,15 @@ class RunConfig:
     """A key of `proposals.KEYS`."""
     functions: str
     protected: bool
+    meta_task: str
+    """A task on which the searches' leaders are judged too, see `meta.py`; "" for none."""
+    meta_task_digest: str
+    meta_learning_rate: float
+    """The peak of the meta task's schedule."""
+    meta_every: Natural
+    """Programs between two looks at the leader."""
+    meta_stop: bool
+    """Whether a search ends where its leaders get worse on the meta task."""
     program: str
     """The initial program's text."""
 
@@ -114,6 +127,8 @@ class RunConfig:
             raise ValueError(
                 f"{self.tune_first} programs to tune first leave none of {self.programs}"
             )
+        if self.meta_task and not self.meta_every:
+            raise ValueError("meta_every must be at least 1 where there is a meta task")
         if list(self.seeds) != sorted({*self.seeds}) or not self.seeds or self.seeds[0] < 1:
             raise ValueError(f"numbers of seeds must rise from at least 1, not {self.seeds}")
         if self.seeds[-1] > MAX_SEEDS:

@@ -140,6 +140,7 @@ class Search:
         self.recent: deque[tuple[int, int]] = deque(maxlen=settings.population)
         self.committed: set[str] = set()
         self.invalid = self.made = self.evaluations = 0
+        self.stopped = False
         self.leaders: dict[str, Leader] = {}
         self.hurdles = Hurdles(settings.hurdles, settings.population)
         self.rng = random.Random()
@@ -156,6 +157,8 @@ class Search:
         for number in range(settings.programs):
             if len(self.waiting) == settings.lag:
                 self._commit_next(population)
+            if self.stopped:
+                break
             if settings.evaluations is not None and self.evaluations >= settings.evaluations:
                 break
             self.rng.seed((settings.seed << 64) | number)
@@ -168,6 +171,15 @@ class Search:
             self._commit_next(population)
         leaders = sorted(self.leaders.values(), key=lambda one: one.rank, reverse=True)
         return SearchResult(self.progress(), tuple(leaders))
+
+    def stop(self) -> None:
+        """Make no more proposals; those under way are committed."""
+        self.stopped = True
+
+    @property
+    def leader(self) -> Leader:
+        """The best so far as a search ranks programs, of equal ones the earliest."""
+        return max(self.leaders.values(), key=lambda one: (one.rank, -one.id.number))
 
     def progress(self) -> Progress:
         """The counts now."""

@@ -32,9 +32,6 @@ BASELINE = "baseline"
 WINNER = "winner"
 """The program of `best.opt`."""
 
-FUNNEL_FILE = "funnel.json"
-"""What a funnel found, in the run folder."""
-
 
 @dataclass(frozen=True)
 class Entrants:

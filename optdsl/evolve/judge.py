@@ -57,6 +57,8 @@ class Job:
     """What the estimate must reach to go on, for each rung but the first."""
     baseline: tuple[float, ...] = ()
     """The initial program's scores on all seeds, in order; () where unknown."""
+    spec: JudgeSpec | None = None
+    """What it is judged by; None: what the engine was started with."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def judge(spec: JudgeSpec, job: Job) -> Outcome:
         TaskError: if there is no such task here.
     """
     began = perf_counter()
-    prepare = prepare_for(spec)
+    prepare = prepare_for(job.spec or spec)
     try:
         scores = _climb(prepare(job.program), job)
     except MemoryError:

@@ -25,7 +25,9 @@ from optdsl.evolve.config import (
 from optdsl.evolve.driver import Knowledge, Leader, Progress, Search, SearchResult, SearchSettings
 from optdsl.evolve.engines import Engine, EngineError
 from optdsl.evolve.genome import from_program
-from optdsl.evolve.judge import Job, Score, estimates
+from optdsl.evolve.judge import Job, JudgeSpec, Score, estimates
+from optdsl.evolve.lineage import lineage
+from optdsl.evolve.meta import Fall, Watch, points
 from optdsl.evolve.mutations import has_constants_to_scale
 from optdsl.evolve.proposals import KEYS, Candidate, Space, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, gain, report
@@ -82,6 +84,8 @@ class Run:
         start: Callable[[], Engine],
         on_commit: OnCommit,
         cache: FitnessCache | None = None,
+        meta: JudgeSpec | None = None,
+        on_fall: Callable[[Fall], None] = lambda fall: None,
     ) -> None:
         """Nothing is done before `run`.
 
@@ -91,9 +95,11 @@ class Run:
             start: starts the engine.
             on_commit: see `OnCommit`.
             cache: what earlier runs found, if that is to be used.
+            meta: the meta task's, if the configuration names one.
+            on_fall: called once for each search at most, see `meta.py`.
         """
         self.config, self.folder, self.start, self.on_commit = config, folder, start, on_commit
-        self.cache = cache
+        self.cache, self.meta, self.on_fall = cache, meta, on_fall
         which = functions(FunctionSet(config.functions))
         self.space = Space(which, KEYS[config.cache_level], config.protected)
         program = load(Source(CONFIG_FILE, config.program))
@@ -159,10 +165,11 @@ class _Sitting:
             best=best_report,
             best_program=programs[1],
             best_hash=structural_hash(programs[1]),
+            meta=tuple(points(self.store.db)),
             folder=self.run_.folder,
         )
-        lineage = self.store.lineage(best.id)
-        write_text(summary.best_file, best_text(summary, lineage))
+        ancestors = lineage(self.store.db, best.id)
+        write_text(summary.best_file, best_text(summary, ancestors))
         self.store.tick(self._seconds(), self.committed)
         return summary
 
@@ -216,7 +223,7 @@ class _Sitting:
             stage=row.name,
         )
 
-        cache = self.run_.cache
+        cache, watch = self.run_.cache, self._watch(row)
 
         def committed(commit: Commit) -> None:
             is_new = self.store.commit(commit)
@@ -228,13 +235,26 @@ class _Sitting:
                 self.ticked = now
                 self.store.tick(self._seconds(), self.committed)
             self.run_.on_commit(stage)
+            if watch is not None:
+                watch.see(commit.number + 1, search)
 
         search = Search(
             initial, self.engine, settings, self.space, committed, self.knowledge, self.baseline
         )
         goal = None if evaluations is not None else programs
         stage = Stage(row.name, goal, evaluations, search.progress)
-        return search.run()
+        found = search.run()
+        if watch is not None:
+            watch.finish(search)
+        return found
+
+    def _watch(self, row: StageRow) -> Watch | None:
+        """What follows a search on the meta task; baselines go on as they are."""
+        meta, config = self.run_.meta, self.config
+        if meta is None or row.part is Part.BASELINE:
+            return None
+        space, on_fall = self.space, self.run_.on_fall
+        return Watch(row.name, config, meta, self.engine, self.store.db, space, on_fall)
 
     def _choose(self, searches: Sequence[SearchResult]) -> Leader:
         """The best of the searches' leaders on seeds that no search saw."""

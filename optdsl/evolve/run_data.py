@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optdsl.evolve.meta import Point, points
 from optdsl.evolve.store import Part, StoreError, check_format
 
 COMMIT = np.dtype(
@@ -63,6 +64,8 @@ class RunData:
     """How long it took so far, as far as was noted."""
     stages: tuple[Stage, ...]
     """Those with a commit, in the order in which they run."""
+    meta: tuple[Point, ...] = ()
+    """The searches' leaders on the meta task, if there is one."""
 
     @property
     def finished(self) -> bool:
@@ -116,7 +119,8 @@ def read_run(folder: Path, db: sqlite3.Connection) -> RunData:
         StoreError: if a file can't be used.
     """
     (seconds,) = db.execute("SELECT max(seconds) FROM timeline").fetchone()
-    return RunData(folder, _config(folder), _best(folder), seconds or 0.0, _stages(db))
+    stages, meta = _stages(db), tuple(points(db))
+    return RunData(folder, _config(folder), _best(folder), seconds or 0.0, stages, meta)
 
 
 def _uri(path: Path) -> str:

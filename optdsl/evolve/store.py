@@ -4,7 +4,7 @@ import fcntl
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ from typing import IO
 from optdsl.evolve.judge import Outcome, Score
 from optdsl.tasks.scores import FAILED
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the tables change; stored as SQLite's `user_version`."""
 
 APPLICATION = 0x6F707464
@@ -54,6 +54,13 @@ CREATE TABLE rescored (
     seeds TEXT NOT NULL,        -- JSON
     scores TEXT NOT NULL,       -- JSON, as in programs
     PRIMARY KEY (key, seeds)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE meta_scores (
+    stage TEXT NOT NULL,
+    programs INTEGER NOT NULL,  -- how many it had made when its leader was another than before
+    key TEXT NOT NULL REFERENCES programs (key),
+    scores TEXT NOT NULL,       -- JSON, as in programs, on the meta task
+    PRIMARY KEY (stage, programs)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE timeline (seconds REAL NOT NULL, programs INTEGER NOT NULL) STRICT;
 """
@@ -122,22 +129,11 @@ class Commit:
     """What is known of its key, if this is the first proposal with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ancestor:
-    """One step of a program's lineage."""
-
-    stage: str
-    number: int
-    mutation: str
-    fitness: float
-    seeds: int
-    """How many the fitness is an estimate from."""
-    statements: int
-    live_statements: int
-
-
 class Store:
-    """Writes a run's commits; `with` closes it and unlocks the folder."""
+    """Writes a run's commits; `with` closes it and unlocks the folder.
+
+    `db` is the connection, for the modules that have a table of their own to read or write.
+    """
 
     def __init__(self, folder: Path, config: str) -> None:
         """Open the folder's database, or make it; the folder is locked until it is closed.
@@ -155,13 +151,11 @@ class Store:
         with ExitStack() as opened:
             opened.enter_context(lock(folder))
             try:
-                self._db = opened.enter_context(
-                    closing(sqlite3.connect(path, isolation_level=None))
-                )
-                _check(self._db, path, config)
+                self.db = opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+                _check(self.db, path, config)
                 # Only now: they change the file, which may be another program's.
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
+                self.db.execute("PRAGMA journal_mode=WAL")
+                self.db.execute("PRAGMA synchronous=NORMAL")
             except sqlite3.DatabaseError as error:
                 if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _DAMAGED:
                     raise
@@ -179,14 +173,14 @@ class Store:
 
     def known(self) -> Iterator[tuple[str, tuple[float, ...], bool]]:
         """Of every program judged so far: key, validation scores, whether it was borrowed."""
-        for key, scores, borrowed in self._db.execute("SELECT key, scores, borrowed FROM programs"):
+        for key, scores, borrowed in self.db.execute("SELECT key, scores, borrowed FROM programs"):
             validation = tuple(validation for validation, _ in scores_from_json(scores))
             yield key, validation, bool(borrowed)
 
     def begin(self, stage: StageRow) -> None:
         """A search begins, or begins again after a stop: its first commits may be known."""
         origin = stage.origin
-        with self._db as db:
+        with self.db as db:
             db.execute("BEGIN")
             db.execute(
                 "INSERT INTO stages VALUES (?, (SELECT count(*) FROM stages), ?, ?, ?, ?)"
@@ -200,7 +194,7 @@ class Store:
                 ),
             )
         query = "SELECT number, key FROM proposals WHERE stage = ? ORDER BY number"
-        self._replay = iter(self._db.execute(query, (stage.name,)).fetchall())
+        self._replay = iter(self.db.execute(query, (stage.name,)).fetchall())
 
     def commit(self, commit: Commit) -> bool:
         """Write one commit in one transaction, whole or not at all; whether it was new.
@@ -219,7 +213,7 @@ class Store:
                     )
                 return False
             self._replay = None
-        with self._db as db:
+        with self.db as db:
             db.execute("BEGIN")
             if commit.judged is not None:
                 row = _program_row(commit.key, commit.fitness, commit.judged)
@@ -245,17 +239,17 @@ class Store:
 
     def tick(self, seconds: float, programs: int) -> None:
         """Note how many programs were committed after how many seconds, all sittings together."""
-        self._db.execute("INSERT INTO timeline VALUES (?, ?)", (seconds, programs))
+        self.db.execute("INSERT INTO timeline VALUES (?, ?)", (seconds, programs))
 
     def seconds(self) -> float:
         """How long the run took in earlier sittings, as far as was noted."""
-        (seconds,) = self._db.execute("SELECT max(seconds) FROM timeline").fetchone()
+        (seconds,) = self.db.execute("SELECT max(seconds) FROM timeline").fetchone()
         return seconds or 0.0
 
     def rescored(self, key: str, seeds: tuple[int, ...]) -> tuple[Score, ...] | None:
         """The scores of a program on other seeds, if they are known."""
         query = "SELECT scores FROM rescored WHERE key = ? AND seeds = ?"
-        row = self._db.execute(query, (key, json.dumps(seeds))).fetchone()
+        row = self.db.execute(query, (key, json.dumps(seeds))).fetchone()
         if row is None:
             return None
         scores = scores_from_json(row[0])
@@ -266,58 +260,7 @@ class Store:
     def rescore(self, key: str, seeds: tuple[int, ...], scores: tuple[Score, ...]) -> None:
         """Write such scores."""
         row = (key, json.dumps(seeds), scores_to_json(scores))
-        self._db.execute("INSERT OR REPLACE INTO rescored VALUES (?, ?, ?)", row)
-
-    def lineage(self, found: ProposalId) -> list[Ancestor]:
-        """See `lineage`."""
-        return lineage(self._db, found)
-
-
-def lineage(db: sqlite3.Connection, found: ProposalId) -> list[Ancestor]:
-    """From a program back to the run's initial one, the program first.
-
-    Raises:
-        StoreError: if a parent is missing, or was made after its child.
-    """
-    parent_of = (
-        "SELECT parent, mutation, fitness, json_array_length(scores), statements, live_statements"
-        " FROM proposals JOIN programs USING (key) WHERE stage = ? AND number = ?"
-    )
-    origin_of = "SELECT position, origin, origin_number FROM stages WHERE stage = ?"
-    ancestors: list[Ancestor] = []
-    stage, number, before = found.stage, found.number, math.inf
-    while True:
-        row = db.execute(parent_of, (stage, number)).fetchone()
-        if row is None or (row[0] is not None and row[0] >= number):
-            raise StoreError(f"the database is damaged: proposal {number} of {stage} has no parent")
-        parent, *rest = row
-        if parent is not None:
-            ancestors.append(Ancestor(stage, number, *rest))
-            number = parent
-            continue
-        position, origin, origin_number = db.execute(origin_of, (stage,)).fetchone()
-        if origin is None:
-            return [*ancestors, Ancestor(stage, number, *rest)]
-        if position >= before:
-            raise StoreError(f"the database is damaged: {stage} begins with a later find")
-        stage, number, before = origin, origin_number, position
-
-
-def gains(ancestors: Sequence[Ancestor]) -> list[Ancestor]:
-    """The first, and each that got further than all before it, or as far with a better fitness.
-
-    Args:
-        ancestors: from the initial program on.
-    """
-    found: list[Ancestor] = []
-    for ancestor in ancestors:
-        if not found or _rank(ancestor) > _rank(found[-1]):
-            found.append(ancestor)
-    return found
-
-
-def _rank(ancestor: Ancestor) -> tuple[int, float]:
-    return (ancestor.seeds if ancestor.fitness != FAILED else 0, ancestor.fitness)
+        self.db.execute("INSERT OR REPLACE INTO rescored VALUES (?, ?, ?)", row)
 
 
 def lock(folder: Path) -> IO[str]:

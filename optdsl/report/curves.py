@@ -1,4 +1,4 @@
-"""The paper's Figure 2 as numbers: what the searches reached, and how they went about it.
+"""The paper's Figures 2 and 3 as numbers: what the searches reached, and how they went about it.
 
 A curve of several searches is their mean, with its standard error. A search that ended keeps the
 best that it found: it never spent more.
@@ -6,6 +6,7 @@ best that it found: it never spent more.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class Curve:
     x: list[int]
     mean: list[float]
     error: list[float] | None
-    """Standard errors; None for a single search."""
+    """Standard errors, NaN where there is none; None for a single search's own fitness."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,10 @@ class Curves:
     redundant_fraction: tuple[Curve, ...]
     window: int
     """The last two are over so many programs before each point."""
+    leader_fitness: tuple[Curve, ...]
+    """Of each search's leader where it was looked at, by programs; () without a meta task."""
+    meta_fitness: tuple[Curve, ...]
+    """The same leaders' on the meta task."""
 
 
 def curves(run: RunData) -> Curves:
@@ -57,7 +62,7 @@ def curves(run: RunData) -> Curves:
     by_programs = _fitness(run, lambda commits: len(commits) - 1, best_by_programs)
     hits = _rates(run, window, lambda commits, x: hit_rate(commits, x, window))
     redundant = _rates(run, window, lambda commits, x: redundant_fraction(commits, x, window))
-    return Curves(by_evaluations, by_programs, hits, redundant, window)
+    return Curves(by_evaluations, by_programs, hits, redundant, window, *_leaders(run))
 
 
 def best_by_programs(commits: Commits, x: Places) -> Floats:
@@ -124,6 +129,23 @@ def _rates(run: RunData, window: int, sample: Sample) -> tuple[Curve, ...]:
             commits = [stage.commits for stage in stages]
             found.append(_mean(name, commits, _grid(min(window, shortest), shortest), sample))
     return tuple(found)
+
+
+def _leaders(run: RunData) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
+    """What each search's leaders are worth there and on the meta task: Figure 3, left."""
+    made = {stage.name: len(stage.proposals) for stage in run.stages}
+    fitness: list[Curve] = []
+    meta: list[Curve] = []
+    for stage, group in groupby(run.meta, key=lambda point: point.stage):
+        points = list(group)
+        x = [point.programs for point in points]
+        if x[-1] < made.get(stage, 0):  # the last leader stays one
+            x.append(made[stage])
+            points.append(points[-1])
+        errors = [point.meta_error for point in points]
+        fitness.append(Curve(stage, 1, x, [point.fitness for point in points], None))
+        meta.append(Curve(stage, 1, x, [point.meta_fitness for point in points], errors))
+    return tuple(fitness), tuple(meta)
 
 
 def _restarts_name(strategy: str, restarts: Sequence[Stage]) -> str:

@@ -34,6 +34,8 @@ class Axis:
 
 FITNESS = Axis("best fitness", ticks=".4~f", exact=".5~f", steps=True, start=0.05)
 HITS = Axis("hit rate", ticks=".0%", exact=".1%", steps=False)
+LEADER = Axis("the leader's fitness", ticks=".4~f", exact=".5~f", steps=True)
+META = Axis("its fitness on the meta task", ticks=".4~f", exact=".5~f", steps=True)
 REDUNDANCY = Axis("redundant statements", ticks=".0%", exact=".1%", steps=False)
 
 
@@ -44,6 +46,8 @@ def figures(curves: Curves) -> dict[str, dict[str, Any]]:
         "fitness-by-programs": figure(curves.fitness_by_programs, "programs", FITNESS),
         "hit-rate": figure(curves.hit_rate, "programs", HITS),
         "redundancy": figure(curves.redundant_fraction, "programs", REDUNDANCY),
+        "leader-fitness": figure(curves.leader_fitness, "programs", LEADER),
+        "meta-fitness": figure(curves.meta_fitness, "programs", META),
     }
     return {name: one for name, one in found.items() if one["data"]["values"]}
 

@@ -5,8 +5,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from optdsl.diagnostics import OptError, Source
-from optdsl.evolve import store
 from optdsl.evolve.finds import Found, best_of_stages, rank
+from optdsl.evolve.lineage import gains
+from optdsl.evolve.lineage import lineage as lineage_of
 from optdsl.evolve.proposals import KEYS, Space
 from optdsl.evolve.rescore import REPORT_SEEDS, Report, report
 from optdsl.evolve.run_data import RunData
@@ -79,11 +80,11 @@ def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
 def lineage(db: sqlite3.Connection, run: RunData, found: Found) -> Lineage:
     """From the run's initial program to this one, through all searches between them."""
     try:
-        ancestors = store.lineage(db, ProposalId(found.stage, found.number))[::-1]
+        ancestors = lineage_of(db, ProposalId(found.stage, found.number))[::-1]
     except StoreError as error:
         raise StoreError(f"{run.folder}: {error}") from None
     steps: list[Step] = []
-    for one in store.gains(ancestors):
+    for one in gains(ancestors):
         gain = one.fitness - steps[-1].fitness if steps else 0.0
         sizes = one.statements, one.live_statements
         steps.append(Step(one.stage, one.number, one.mutation, one.fitness, gain, *sizes))

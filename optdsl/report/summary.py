@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from optdsl.evolve.finds import Found, best_of_stages
+from optdsl.evolve.funnel_file import FunnelRung, read_funnel
+from optdsl.evolve.meta import Fall, falls
 from optdsl.evolve.run_data import RunData, Stage, open_database, read_run
 from optdsl.report.curves import Curves, curves
 from optdsl.report.programs import (
@@ -74,6 +76,10 @@ class Summary:
     best: tuple[Found, ...]
     """Of all searches but the baselines."""
     curves: Curves
+    falls: tuple[Fall, ...]
+    """Where searches overfitted their task, by the meta task."""
+    funnel: tuple[FunnelRung, ...]
+    """What `optdsl funnel` found, if it was run."""
 
     def to_json(self) -> dict[str, Any]:
         """The object that `report --json` prints."""
@@ -95,6 +101,9 @@ class Summary:
             },
             "best": [asdict(one) for one in self.best],
             "curves": asdict(self.curves),
+            "meta": [point.to_json() for point in self.run.meta],
+            "meta_warnings": [fall.to_json() for fall in self.falls],
+            "funnel": [asdict(rung) for rung in self.funnel],
             "config": self.run.config,
         }
 
@@ -103,7 +112,7 @@ def summarize(folder: Path) -> Summary:
     """Read a run folder; nothing in it is changed or evaluated.
 
     Raises:
-        StoreError: if it is none, or damaged.
+        StoreError: if it is none, or damaged, or its funnel's file is.
     """
     with open_database(folder) as db:
         run = read_run(folder, db)
@@ -117,6 +126,8 @@ def summarize(folder: Path) -> Summary:
             fresh=fresh_reports(db, run),
             best=tuple(best_of_stages(db, searches, BEST)),
             curves=curves(run),
+            falls=tuple(falls(run.meta)),
+            funnel=read_funnel(folder),
         )
 
 

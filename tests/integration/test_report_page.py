@@ -1,5 +1,6 @@
 """The page in a browser that has no network: its figures are drawn, and nothing goes wrong."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from support.run_folder import RunFolder, write_run
+from support.run_folder import FUNNEL, RunFolder, write_run, write_watched_run
 
 from optdsl.report.page import page
 from optdsl.report.summary import summarize
@@ -86,6 +87,28 @@ def test_a_whole_run(browser: Browser, tmp_path: Path) -> None:
     assert not source.is_visible()
     opened.locator("#best summary").first.click()
     assert source.is_visible()
+
+
+def test_a_meta_task_and_a_funnel(browser: Browser, tmp_path: Path) -> None:
+    write_watched_run(tmp_path / "run")
+    (tmp_path / "run" / "funnel.json").write_text(json.dumps(FUNNEL))
+    file = tmp_path / "page.html"
+    file.write_text(page(summarize(tmp_path / "run")), encoding="utf-8")
+    opened = visit(browser, file).page
+    for name in ("leader-fitness", "meta-fitness"):
+        assert opened.locator(f"#{name} .mark-line path").count() == 1
+    assert opened.locator("#meta-fitness .mark-area path").count() == 1
+    assert "evolution-1 overfits" in opened.locator(".fall").inner_text()
+    rows = opened.locator("#funnel tbody tr")
+    assert rows.count() == 3
+    assert rows.nth(1).inner_text().split("\t")[1:] == [
+        "winner",
+        "-0.1000 ± 0.0100",
+        "+0.1250 ± 0.0625",
+        "+0.1000 ± 0.0300",
+        "better",
+        "goes on",
+    ]
 
 
 def test_the_numbers_of_a_point_are_shown(browser: Browser, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from optdsl.diagnostics import Source
+from optdsl.evolve.meta import META_SEEDS
 from optdsl.evolve.rescore import REPORT_SEEDS
 from optdsl.evolve.store import APPLICATION, FORMAT, SCHEMA, Part
 from optdsl.frontend import load
@@ -119,6 +120,14 @@ class RunFolder:
         row = (stage, number, parent, mutation, invalid, *statements, key)
         self.db.execute("INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
+    def look(self, stage: str, programs: int, key: str, score: float) -> None:
+        """A leader's scores on the meta task; one at -inf diverged."""
+        scores = [[score + 0.001 * (i % 3), score - 0.1] for i in range(len(META_SEEDS))]
+        if math.isinf(score):
+            scores = [[None, None]] * len(META_SEEDS)
+        row = (stage, programs, key, json.dumps(scores))
+        self.db.execute("INSERT INTO meta_scores VALUES (?, ?, ?, ?)", row)
+
     def rescore(self, text: str, score: float) -> None:
         """Scores on the seeds of reports, for what is run of a program."""
         key = structural_hash(remove_dead_state(load(Source("<test>", text))))
@@ -166,6 +175,57 @@ def write_search(
         run.propose(stage, number, child, key, mutation, rng.randrange(3), (live + dead, live))
     run.db.execute("COMMIT")
     return best, (stage, parent)
+
+
+def write_watched_run(folder: Path) -> None:
+    """A search whose leaders get better, and worse on the meta task in the end."""
+    with RunFolder(folder) as run:
+        run.configure(CONFIG | {"meta_task": "digits_mlp@10x"})
+        run.begin("evolution-1")
+        for number in range(100):
+            run.program(HASH.format(number), -0.9 + number / 200, FOUND.format(constant=number))
+            run.propose("evolution-1", number, number - 1, HASH.format(number))
+        for programs, key, score in ((0, "initial", -2.0), (20, HASH.format(19), -1.0),
+                                     (60, HASH.format(59), -1.5)):  # fmt: skip
+            run.look("evolution-1", programs, key, score)
+
+
+FUNNEL = {
+    "rungs": [
+        {
+            "task": "digits_mlp@10x",
+            "baseline": {"name": "baseline", "test": -0.2, "test_half_width": 0.01, "text": "x"},
+            "programs": [
+                {
+                    "name": "winner",
+                    "test": -0.1,
+                    "test_half_width": 0.01,
+                    "validation_gain": 0.125,
+                    "validation_gain_half_width": 0.0625,
+                    "test_gain": 0.1,
+                    "test_gain_half_width": 0.03,
+                    "verdict": "better",
+                    "goes_on": True,
+                    "setting": {"learning_rate": 0.1},
+                },
+                {
+                    "name": "evolution-1 7",
+                    "test": None,
+                    "test_half_width": None,
+                    "validation_gain": None,
+                    "validation_gain_half_width": None,
+                    "test_gain": None,
+                    "test_gain_half_width": None,
+                    "verdict": "worse",
+                    "goes_on": False,
+                },
+            ],
+            "go_on": ["winner"],
+        }
+    ],
+    "seeds": 3,
+}
+"""As `optdsl funnel` writes it."""
 
 
 def write_run(folder: Path, programs: int = 600, restarts: int = 3) -> None:

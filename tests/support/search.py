@@ -44,10 +44,15 @@ CONFIG = RunConfig(
     cache_level="structural",
     functions="paper",
     protected=False,
+    meta_task="",
+    meta_task_digest="",
+    meta_learning_rate=0.25,
+    meta_every=0,
+    meta_stop=False,
     program=PROGRAM,
 )
 
-TABLES = ("meta", "stages", "programs", "proposals", "rescored")
+TABLES = ("meta", "stages", "programs", "proposals", "rescored", "meta_scores")
 """What a run is a function of its configuration in; not `timeline`."""
 
 

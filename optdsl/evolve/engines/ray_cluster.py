@@ -87,6 +87,8 @@ class RayEngine:
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
+        if job.spec is not None:
+            job = replace(job, spec=replace(job.spec, task=_in_working_dir(job.spec.task)))
         outcome = _judged(self._worker, job)
         self._outcomes[job.key] = asyncio.run_coroutine_threadsafe(outcome, self._loop)
 

@@ -11,10 +11,11 @@ from support.search import CONFIG
 
 import optdsl
 from optdsl.cli import evolve_output
-from optdsl.cli.evolve import new_folder
-from optdsl.cli.evolve_output import ProgressLine, show_summary
+from optdsl.cli.evolve_config import new_folder
+from optdsl.cli.evolve_output import ProgressLine, show_summary, warn
 from optdsl.evolve.best import Summary
 from optdsl.evolve.driver import Progress
+from optdsl.evolve.meta import Fall, Point
 from optdsl.evolve.rescore import Report, gain
 from optdsl.evolve.run import Stage
 
@@ -123,6 +124,7 @@ def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summa
         best=best,
         best_program=program,
         best_hash="00",
+        meta=(),
         folder=folder,
     )
 
@@ -153,6 +155,35 @@ def test_the_verdict(console: io.StringIO, gains: tuple[float, ...], verdict: st
         assert row in shown
     assert "10 programs, 5 evaluated (50.0% from cache), 3 invalid, 25% redundant" in shown
     assert "written to runs/x/best.opt" in shown
+
+
+BEFORE = Point("evolution-1", 600, -0.5, (-0.2,) * 8)
+AFTER = Point("evolution-1", 900, -0.4, (-0.3,) * 8)
+
+
+def test_a_warning_says_what_rose_and_what_fell(console: io.StringIO) -> None:
+    config = replace(CONFIG, meta_task="larger[bold]")
+    warn(config, Fall(BEFORE, AFTER))
+    assert console.getvalue() == (
+        "warning: evolution-1 overfits its task: from 600 programs to 900 its best fitness rose"
+        " from -0.5000 to -0.4000, and on larger[bold] that of the same programs fell from -0.2000"
+        " to -0.3000\n"
+    )
+    warn(replace(config, meta_stop=True), Fall(BEFORE, AFTER))
+    assert console.getvalue().endswith("to -0.3000; it ends here\n")
+
+
+def test_the_leaders_on_the_meta_task(console: io.StringIO) -> None:
+    good = Report(-0.1, 0.1, -0.1, 0.1)
+    first = replace(BEFORE, programs=0, validation=(-0.9,) * 8)
+    config = replace(CONFIG, meta_task="larger")
+    show_summary(replace(summary(good, good), config=config, meta=(first, BEFORE, AFTER)))
+    assert (
+        "leaders of evolution-1 on larger: -0.9000 ± 0.0000 after 0 programs,"
+        " -0.2000 ± 0.0000 after 600 programs, -0.3000 ± 0.0000 after 900 programs\n"
+    ) in console.getvalue()
+    show_summary(summary(good, good))
+    assert console.getvalue().count("leaders of") == 1
 
 
 @pytest.mark.parametrize("name", ["run[bold]", "a[/b]", "x[red]y"])

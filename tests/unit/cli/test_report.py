@@ -16,6 +16,9 @@ KEYS = {
     "winner",
     "best",
     "curves",
+    "meta",
+    "meta_warnings",
+    "funnel",
     "config",
     "file",
 }

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from optdsl.evolve.judge import Outcome
+from optdsl.evolve.lineage import Ancestor, gains, lineage
 from optdsl.evolve.store import (
     APPLICATION,
     FORMAT,
-    Ancestor,
     Commit,
     Judged,
     Part,
@@ -21,7 +21,6 @@ from optdsl.evolve.store import (
     StageRow,
     Store,
     StoreError,
-    gains,
     lock,
     scores_from_json,
     scores_to_json,
@@ -72,10 +71,10 @@ def test_commits_and_lineage(tmp_path: Path) -> None:
             Ancestor("evolution-1", 0, "insert", -1.0, 1, 3, 2),
             Ancestor("evolution-1", -1, "initial", -1.0, 1, 3, 2),
         ]
-        assert one.lineage(ProposalId("evolution-1", 3)) == first
-        assert one.lineage(ProposalId("best", -1)) == first
+        assert lineage(one.db, ProposalId("evolution-1", 3)) == first
+        assert lineage(one.db, ProposalId("best", -1)) == first
         last = Ancestor("best", 0, "initial", -2.0, 1, 3, 2)
-        assert one.lineage(ProposalId("best", 0)) == [last, *first]
+        assert lineage(one.db, ProposalId("best", 0)) == [last, *first]
         assert list(one.known()) == [(key, (-1.0,), False) for key in ("k0", "k1", "k2")]
     assert rows(
         tmp_path, "SELECT number, parent, key FROM proposals WHERE stage = 'evolution-1'"
@@ -146,7 +145,7 @@ def test_minus_infinity_is_kept_and_nan_refused(tmp_path: Path) -> None:
     with store(tmp_path) as one:
         one.begin(SEARCH)
         one.commit(replace(COMMIT, fitness=-math.inf))
-        assert one.lineage(ProposalId("evolution-1", -1))[0].fitness == -math.inf
+        assert lineage(one.db, ProposalId("evolution-1", -1))[0].fitness == -math.inf
         with pytest.raises(sqlite3.IntegrityError):
             one.commit(replace(COMMIT, number=0, key="nan", fitness=math.nan))
     assert rows(tmp_path, "SELECT count(*) FROM proposals") == [(1,)]
