@@ -71,9 +71,9 @@ FAMILIES: tuple[Family, ...] = (
         "MLP on 8x8 handwritten digits",
         "digits",
         (
-            Rung(1, 0.01, {"hidden": 32, "steps": 300}),
-            Rung(10, 0.1, {"hidden": 160, "steps": 600}),
-            Rung(100, 1.0, {"hidden": 800, "steps": 1200}),
+            Rung(1, 0.02, {"hidden": 32, "steps": 300}),
+            Rung(10, None, {"hidden": 160, "steps": 600}),
+            Rung(100, None, {"hidden": 800, "steps": 1200}),
         ),
     ),
     Family(
@@ -81,9 +81,9 @@ FAMILIES: tuple[Family, ...] = (
         "MLP that finds the noise in 8x8 handwritten digits",
         "diffusion",
         (
-            Rung(1, 0.01, {"hidden": 16, "steps": 300}),
-            Rung(10, 0.1, {"hidden": 80, "steps": 600}),
-            Rung(100, 1.0, {"hidden": 400, "steps": 1200}),
+            Rung(1, 0.02, {"hidden": 16, "steps": 300}),
+            Rung(10, None, {"hidden": 80, "steps": 600}),
+            Rung(100, None, {"hidden": 400, "steps": 1200}),
         ),
     ),
     Family(
@@ -91,9 +91,9 @@ FAMILIES: tuple[Family, ...] = (
         "Vision Transformer on 8x8 handwritten digits",
         "vit",
         (
-            Rung(1, 0.05, {"width": 16, "layers": 1, "heads": 2, "steps": 300}),
-            Rung(10, 0.5, {"width": 32, "layers": 2, "heads": 2, "steps": 430}),
-            Rung(100, 5.0, {"width": 64, "layers": 4, "heads": 4, "steps": 570}),
+            Rung(1, 0.15, {"width": 16, "layers": 1, "heads": 2, "steps": 300}),
+            Rung(10, None, {"width": 32, "layers": 2, "heads": 2, "steps": 430}),
+            Rung(100, None, {"width": 64, "layers": 4, "heads": 4, "steps": 570}),
         ),
     ),
     Family(
@@ -101,9 +101,9 @@ FAMILIES: tuple[Family, ...] = (
         "Transformer on the characters of a novel",
         "text",
         (
-            Rung(1, 0.05, {"width": 16, "layers": 1, "heads": 2, "context": 16, "steps": 300}),
-            Rung(10, 0.5, {"width": 24, "layers": 2, "heads": 2, "context": 32, "steps": 450}),
-            Rung(100, 5.0, {"width": 32, "layers": 4, "heads": 2, "context": 64, "steps": 700}),
+            Rung(1, 0.15, {"width": 16, "layers": 1, "heads": 2, "context": 16, "steps": 300}),
+            Rung(10, None, {"width": 24, "layers": 2, "heads": 2, "context": 32, "steps": 450}),
+            Rung(100, None, {"width": 32, "layers": 4, "heads": 2, "context": 64, "steps": 700}),
         ),
     ),
     Family(
@@ -111,9 +111,9 @@ FAMILIES: tuple[Family, ...] = (
         "curved valley of 8 weights, for tests",
         "rosenbrock",
         (
-            Rung(1, 0.002, {"steps": 200}),
-            Rung(10, 0.02, {"steps": 2000}),
-            Rung(100, 0.2, {"steps": 20000}),
+            Rung(1, 0.001, {"steps": 200}),
+            Rung(10, None, {"steps": 2000}),
+            Rung(100, None, {"steps": 20000}),
         ),
     ),
     Family(
@@ -121,9 +121,9 @@ FAMILIES: tuple[Family, ...] = (
         "noisy quadratic of 18 weights, for tests",
         "quadratic",
         (
-            Rung(1, 0.001, {"steps": 50}),
-            Rung(10, 0.01, {"steps": 500}),
-            Rung(100, 0.1, {"steps": 5000}),
+            Rung(1, None, {"steps": 50}),
+            Rung(10, None, {"steps": 500}),
+            Rung(100, None, {"steps": 5000}),
         ),
     ),
 )

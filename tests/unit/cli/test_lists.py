@@ -41,7 +41,7 @@ def test_tasks(cli) -> None:
     by_name = {entry["name"]: entry for entry in result.json}
     ten = by_name["digits_mlp@10x"]
     assert (ten["family"], ten["compute"], ten["size"]["steps"]) == ("digits_mlp", 10, 600)
-    assert by_name["digits_mlp"]["cpu_seconds"] < ten["cpu_seconds"] < 1
+    assert 0 < by_name["digits_mlp"]["cpu_seconds"] < 0.1
 
 
 def test_stdlib(cli) -> None:
