@@ -30,6 +30,7 @@ class Statements(ABC):
     """The keywords of a sum along one dimension."""
     size: str
     """What follows an array to say how many numbers it has."""
+    longest = MAX_EXPRESSION
 
     def __init__(
         self, program: Program, reserved: frozenset[str], order: Mapping[int, list[int]]
@@ -92,7 +93,7 @@ class Statements(ABC):
             return []
         lines = self._repeated_casts(value)
         expression = self._expression(value)
-        if len(ast.unparse(expression)) > MAX_EXPRESSION:
+        if len(ast.unparse(expression)) > self.longest:
             for arg in dict.fromkeys(self._operation(value).args):
                 if arg in self.inlined and not self.static[arg]:
                     lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
@@ -102,7 +103,7 @@ class Statements(ABC):
             return lines
         name, text = self.names.of(value), ast.unparse(expression)
         bare, cast, dtype = text.rpartition(self.cast)
-        if len(text) > MAX_EXPRESSION and value in self.totals and f"{name}." not in dtype:
+        if len(text) > self.longest and value in self.totals and f"{name}." not in dtype:
             return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
         return [*lines, f"{name} = {text}"]
 
@@ -125,7 +126,7 @@ class Statements(ABC):
         name = self._operation(value).name
         if not is_nameless(name) or len(readers) + outputs != 1 or value in self.order:
             return False
-        if len(text) > MAX_EXPRESSION - len(name):
+        if len(text) > self.longest - len(name):
             return False
         if outputs:
             return self.kinds[value] != Kind.SCALAR and self.stages[value] == self.last_stage

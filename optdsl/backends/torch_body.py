@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse
+from optdsl.backends.emit_statements import Statements, group, parse
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
@@ -66,6 +66,7 @@ class _Emitter(Statements):
         {Over.ROW: ", dim=1, keepdim=True", Over.COLUMN: ", dim=0, keepdim=True"}
     )
     size = ".numel()"
+    longest = 72  # statements stand deeper than those of a function
 
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         super().__init__(program, reserved, {})
@@ -381,16 +382,8 @@ class _Emitter(Statements):
         lines = super()._statement(value)
         if lines and value not in self.inlined:
             name, _, text = lines[-1].partition(" = ")
-            match parse(text):
-                case ast.Call(ast.Attribute(attr="reshape"), [block, shape]) if (
-                    len(text) > MAX_EXPRESSION
-                ):
-                    lines[-1:] = [
-                        f"{name} = {ast.unparse(block)}",
-                        f"{name} = {name}.reshape({ast.unparse(shape)})",
-                    ]
-                case _:
-                    pass
+            if len(text) > self.longest:
+                lines[-1:] = _in_two(name, parse(text))
             known = self.numbers.add if self._is_number(parse(text)) else self.numbers.discard
             known(name)
         return lines
@@ -406,8 +399,8 @@ class _Emitter(Statements):
         node = super()._expression(value)
         kind = self.kinds[value]
         if op.is_choice and kind not in _NUMBERS and kind not in map(self._kind, args[2:]):
-            like = next(arg for arg in args[:2] if self._kind(arg) == kind)
-            return parse(f"{ast.unparse(node)}.to({self._text(like)}.dtype)")
+            dtype = f"{self.parameter}.dtype" if kind == Kind.ARRAY else "scalar"
+            return parse(f"{ast.unparse(node)}.to({dtype})")
         return node
 
     def _is_cast(self, arg: int, value: int) -> bool:
@@ -496,6 +489,19 @@ class _Tensors(ast.NodeTransformer):
         if self.is_number(node.left) and self.is_number(node.comparators[0]):
             node.left = _number(node.left)
         return node
+
+
+def _in_two(name: str, node: ast.expr) -> list[str]:
+    """An assignment in two steps, where its expression has a last one to take apart."""
+    match node:
+        case ast.Call(ast.Attribute(attr="reshape"), [block, shape]):
+            last = f"{name}.reshape({ast.unparse(shape)})"
+            return [f"{name} = {ast.unparse(block)}", f"{name} = {last}"]
+        case ast.BinOp(left, ast.Div(), right) if not _mentions(ast.unparse(right), name):
+            last = ast.unparse(ast.BinOp(ast.Name(name), ast.Div(), right))
+            return [f"{name} = {ast.unparse(left)}", f"{name} = {last}"]
+        case _:
+            return [f"{name} = {ast.unparse(node)}"]
 
 
 def _number(node: ast.expr) -> ast.expr:

@@ -41,6 +41,12 @@ def _interpolate(x: Any, y: Any, a: Any) -> Any:
     return np.add(np.multiply(np.subtract(1, a), x), np.multiply(a, y))
 
 
+SIGN = '''
+def sign(x):
+    """-1, 0 or 1, and NaN where x is NaN: torch.sign gives 0 there."""
+    return torch.where(torch.isnan(x), x, torch.sign(x))
+'''
+
 CBRT = '''
 def cbrt(x):
     """The cube root, which torch lacks."""
@@ -75,7 +81,8 @@ ELEMENTWISE: tuple[OpDef, ...] = (
     OpDef("arctanh", X, "xp.arctanh({x})", np.arctanh,
           "The inverse hyperbolic tangent; NaN outside of [-1, 1].", props=ODD_MONOTONE,
           protected="arctanh(maximum(minimum(x, 0.999999), -0.999999))"),
-    OpDef("sign", X, "xp.sign({x})", _sign, "-1, 0 or 1.", props=ODD_MONOTONE),
+    OpDef("sign", X, "xp.sign({x})", _sign, "-1, 0 or 1.", props=ODD_MONOTONE,
+          torch="sign({x})", torch_helper=SIGN),
     OpDef("exp2", X, "xp.exp2({x})", np.exp2, "2 to the power x.", props=MONOTONE),
     OpDef("exp10", X, "xp.power(10.0, {x})", _exp10, "10 to the power x.", props=MONOTONE,
           torch="10.0 ** {x}"),

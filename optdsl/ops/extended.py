@@ -141,7 +141,7 @@ EXTENDED: tuple[OpDef, ...] = (
           lambda x: np.eye(len(x), dtype=x.dtype),
           "The identity matrix of x's size, for a square x.",
           rule=square, over=Over.MATRIX, sets=EXTENDED_SET,
-          torch="torch.eye({x}.shape[0], dtype={x}.dtype, device={x}.device)"),
+          torch="torch.eye(len({x}), dtype={x}.dtype, device={x}.device)"),
     OpDef("inverse_root", ("x", "p"), "inverse_root({x}, {p})", _inverse_root,
           "x to the power -1/p, for a symmetric x without negative eigenvalues; those below the"
           " rounding error of the largest are taken to be as large as that.",
