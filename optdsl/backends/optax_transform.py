@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from optdsl.backends.jax_lowering import after, apply_program, zero_state
+from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.fold import default_values
@@ -109,6 +110,7 @@ def _transformation(
         blocks = {
             name: _blocks(prepared, name, value, structure) for name, value in state.state.items()
         }
+        check_leaves(prepared, updates, weights, blocks)
         update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced, order)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
         descent = [-block for block in update]

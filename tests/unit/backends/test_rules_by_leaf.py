@@ -1,0 +1,129 @@
+"""Rules by leaf: what is known, computed and kept on each leaf, and errors that name one."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optdsl
+from optdsl.backends.emit import emit_source
+from optdsl.diagnostics import Source
+from optdsl.frontend import load
+from optdsl.passes.by_leaf import leaf_plans
+
+WEIGHTS = {"kernel": jnp.ones((2, 2, 3, 4)), "layers": [jnp.ones((3, 4)), jnp.ones(4)]}
+
+TWO = """def train(w, g, m, v, c: scalar, lr):
+    c = c + 1
+    if rank(w) == 2:
+        m = interp(g, m, 0.9)
+        update = m / columns(w)
+    else:
+        v = interp(square(g), v, 0.9)
+        update = g / (sqrt(v) + c)
+    return lr * update, m, v, c
+"""
+
+
+def shapes(tree: Any) -> Any:
+    return jax.tree.map(jnp.shape, tree)
+
+
+def emitted(text: str) -> Any:
+    space: dict[str, Any] = {}
+    exec(emit_source(load(Source("<string>", text)), "emitted"), space)
+    return space["emitted"](0.1)
+
+
+def compiled(text: str) -> Any:
+    return optdsl.parse(text).optimizer(0.1)
+
+
+def state_of(make: Any, text: str) -> dict[str, Any]:
+    state = make(text).init(WEIGHTS)
+    return state.state if make is compiled else state._asdict()
+
+
+@pytest.mark.parametrize("make", [compiled, emitted])
+def test_a_state_has_no_bytes_on_leaves_that_do_not_need_it(make: Any) -> None:
+    state, nothing = state_of(make, TWO), optax.MaskedNode()
+    assert shapes(state["m"]) == {"kernel": nothing, "layers": [(3, 4), nothing]}
+    assert shapes(state["v"]) == {"kernel": (2, 2, 3, 4), "layers": [nothing, (4,)]}
+    assert state["c"].shape == ()
+
+
+@pytest.mark.parametrize("make", [compiled, emitted])
+def test_a_state_that_the_whole_tree_is_asked_for_is_kept_on_all_leaves(make: Any) -> None:
+    text = TWO.replace("lr * update", "lr * update / (1 + global_norm(m))")
+    assert shapes(state_of(make, text)["m"]) == shapes(WEIGHTS)
+
+
+def test_both_sources_of_updates_agree() -> None:
+    gradients = jax.tree.map(
+        lambda w: jnp.asarray(np.arange(w.size) - 3.0).reshape(w.shape), WEIGHTS
+    )
+    found: list[Any] = []
+    for make in (compiled, emitted):
+        optimizer = make(TWO)
+        updates, state = jax.jit(optimizer.update)(gradients, optimizer.init(WEIGHTS), WEIGHTS)
+        updates, state = jax.jit(optimizer.update)(gradients, state, WEIGHTS)
+        found.append(updates)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), *found)
+
+
+def test_numbers_of_shapes_are_known_and_decide() -> None:
+    program = load(Source("<string>", TWO))
+    matrix, vector = leaf_plans(program, [(3, 4), (4,)])
+    assert {program.name_of(value) for value in matrix.chosen} == {"m", "v", "update"}
+    assert {*matrix.chosen.values()} == {2}
+    assert {*vector.chosen.values()} == {3}
+    assert sorted(matrix.known.values()) == [2.0, 4.0]
+    m, v = program.states[:2]
+    assert m in matrix.live
+    assert v not in matrix.live
+    assert m not in vector.live
+
+
+def test_a_condition_that_is_not_known_keeps_both_sides() -> None:
+    program = load(Source("<string>", TWO.replace("rank(w) == 2", "norm(w) > 2")))
+    (plan,) = leaf_plans(program, [(3, 4)])
+    assert not plan.chosen
+    assert {*program.states} <= plan.live
+
+
+def changed(tree: Any, leaf: Any) -> Any:
+    return {**tree, "layers": [leaf, tree["layers"][1]]}
+
+
+def test_a_gradient_of_another_shape_is_named_with_both_shapes() -> None:
+    optimizer = compiled(TWO)
+    state = optimizer.init(WEIGHTS)
+    for other in (jnp.ones((4, 3)), jnp.ones(12), jnp.ones((1, 3, 4))):
+        with pytest.raises(ValueError, match=r"`layers/0` has the shape .*, but .* \(3, 4\)") as at:
+            optimizer.update(changed(WEIGHTS, other), state, WEIGHTS)
+        assert str(other.shape) in str(at.value)
+
+
+def test_a_state_of_other_weights_is_named_with_both_shapes() -> None:
+    optimizer = optdsl.load("shampoo").optimizer(0.1)
+    other = changed(WEIGHTS, jnp.ones((5, 4)))
+    with pytest.raises(
+        ValueError, match=r"`l` of `layers/0` .* \(5, 5\), .*\(3, 4\) need \(3, 3\)"
+    ):
+        optimizer.update(WEIGHTS, optimizer.init(other), WEIGHTS)
+
+
+def test_a_missing_state_is_named() -> None:
+    optimizer = compiled(TWO)
+    other = changed(WEIGHTS, jnp.ones(12))
+    with pytest.raises(ValueError, match=r"`m` is missing for `layers/0`.*\(3, 4\)"):
+        optimizer.update(WEIGHTS, optimizer.init(other), WEIGHTS)
+
+
+def test_the_only_leaf_has_no_name() -> None:
+    optimizer = compiled(TWO)
+    with pytest.raises(ValueError, match="the gradient of the only leaf"):
+        optimizer.update(jnp.ones(3), optimizer.init(jnp.ones(2)), jnp.ones(2))
