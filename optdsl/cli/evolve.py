@@ -142,12 +142,11 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     def start() -> Any:
         return ENGINES[options["engine"]](setup.spec, engine_options)
 
+    too = f", its leaders judged on {config.meta_task} too" if config.meta_task else ""
     say(
         f"{'going on' if resume else 'searching'} for {config.task} in {folder}"
-        f" ({config.evaluator} evaluator, {workers} worker{'' if workers == 1 else 's'})"
+        f" ({config.evaluator} evaluator, {workers} worker{'' if workers == 1 else 's'}){too}"
     )
-    if config.meta_task:
-        say(f"its leaders are judged on {config.meta_task} too")
     line = ProgressLine(time.monotonic)
     try:
         with line:

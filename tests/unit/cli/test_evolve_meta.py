@@ -46,7 +46,7 @@ def test_leaders_are_judged_on_the_meta_task(cli, watched: Path) -> None:
     before = tables(folder)
     result = cli(*RESUME, folder, "--meta-task", file)
     assert tables(folder) == before
-    assert f"its leaders are judged on {file} too" in result.err
+    assert f", its leaders judged on {file} too\n" in result.err
     assert f"leaders of evolution-1 on {file}: " in result.err
     points = result.json["meta"]
     assert {point["stage"] for point in points} == {"evolution-1"}

@@ -162,7 +162,7 @@ AFTER = Point("evolution-1", 900, -0.4, (-0.3,) * 8)
 
 
 def test_a_warning_says_what_rose_and_what_fell(console: io.StringIO) -> None:
-    config = replace(CONFIG, meta_task="larger[bold]")
+    config = replace(CONFIG, meta_task="larger[bold]", meta_every=300)
     warn(config, Fall(BEFORE, AFTER))
     assert console.getvalue() == (
         "warning: evolution-1 overfits its task: from 600 programs to 900 its best fitness rose"
@@ -176,7 +176,7 @@ def test_a_warning_says_what_rose_and_what_fell(console: io.StringIO) -> None:
 def test_the_leaders_on_the_meta_task(console: io.StringIO) -> None:
     good = Report(-0.1, 0.1, -0.1, 0.1)
     first = replace(BEFORE, programs=0, validation=(-0.9,) * 8)
-    config = replace(CONFIG, meta_task="larger")
+    config = replace(CONFIG, meta_task="larger", meta_every=300)
     show_summary(replace(summary(good, good), config=config, meta=(first, BEFORE, AFTER)))
     assert (
         "leaders of evolution-1 on larger: -0.9000 ± 0.0000 after 0 programs,"
