@@ -46,14 +46,6 @@ def test_json_and_page(cli, slow: Path, tmp_path: Path) -> None:
     assert f"{sgd['score']:.4f}" in text
 
 
-def test_for_people(cli, slow: Path) -> None:
-    result = cli("compare", slow, "sgd", "--task", "quadratic", "--seeds", 1)
-    assert (result.code, result.out) == (0, "")
-    assert f"differences are to {slow};" in result.err
-    assert "better" in result.err
-    assert "48 settings on 1 seed, the best 4 on 8 others: 80 trainings" in result.err
-
-
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -79,10 +71,10 @@ def test_a_page_that_cant_be_written_is_told_before_the_work(cli, tmp_path: Path
     assert not output.parent.exists()
 
 
-def test_a_program_that_always_diverges_is_a_finding(cli, write) -> None:
+def test_for_people_and_a_program_that_always_diverges(cli, write) -> None:
     far = write("far.opt", "def train(g, lr):\n    return g * 1e30 + lr\n")
-    result = cli("compare", "sgd", far, "--task", "quadratic", "--seeds", 1, "--json")
-    assert result.code == 1
-    row = result.json["rows"][1]
-    assert (row["score"], row["difference"], row["verdict"]) == (None, None, "worse")
-    assert result.err == f"optdsl: training diverged at every setting: {far} on quadratic\n"
+    result = cli("compare", far, "sgd", "--task", "quadratic", "--seeds", 1)
+    assert (result.code, result.out) == (1, "")
+    assert "better" in result.err
+    assert f"differences are to {far}; each program on each task: 48 settings on 1" in result.err
+    assert result.err.endswith(f"training diverged at every setting: {far} on quadratic\n")

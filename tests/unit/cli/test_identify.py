@@ -21,12 +21,6 @@ def test_for_people(cli, write) -> None:
     assert lines[0] == "momentum: the same program (canonical, ignoring constants)"
     assert lines[1] == "    momentum = 0.8 instead of 0.9"
     assert "Nearest known optimizers" in result.err
-    file = write("mine.opt", "def train(g, m, lr):\n    m = tan(g) + m\n    return lr * m, m\n")
-    result = cli("identify", file)
-    assert result.code == 0
-    assert result.err.startswith("no known optimizer; the nearest is ")
-    assert "only in the program, where differences begin:\n" in result.err
-    assert "tan(g)" in result.err
 
 
 def test_a_program_with_errors(cli, write, tmp_path) -> None:
