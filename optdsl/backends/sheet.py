@@ -3,15 +3,15 @@
 from dataclasses import asdict, dataclass
 
 from optdsl.backends.fingerprint import behavioural_hash
+from optdsl.backends.properties import Hazard, Properties, hazards, properties
 from optdsl.frontend import Elaborated
 from optdsl.ir import Role
-from optdsl.ops import Kind
 from optdsl.passes.canonical import canonical_hash
+from optdsl.passes.cost import cost_per_weight
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values
 from optdsl.passes.statements import live_statements
 
-ITEM_SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 WEIGHT_DTYPE = "float32"
 """What the sheet supposes weights to be."""
 
@@ -49,6 +49,14 @@ class Sheet:
     hash: dict[str, str]
     state_bytes_per_weight: float
     """Of the live state, for float32 weights; single numbers are not counted."""
+    bytes_read_per_weight: float
+    """Of weights, gradients and live state, each once."""
+    bytes_written_per_weight: float
+    """Of weights and live state."""
+    arithmetic_per_weight: int
+    """Functions of numbers in a step, the subtraction from the weight among them."""
+    properties: Properties
+    hazards: list[Hazard]
 
     def to_json(self) -> dict[str, object]:
         """The object that `inspect --json` prints."""
@@ -60,6 +68,7 @@ def static_sheet(elaborated: Elaborated) -> Sheet:
     program = elaborated.program
     assert program is not None
     live = live_values(program)
+    cost = cost_per_weight(program, WEIGHT_DTYPE)
     alive = live_statements(elaborated)
     lines = [trace.line for trace in elaborated.statements]
     inputs = list(enumerate(program.inputs))
@@ -83,7 +92,10 @@ def static_sheet(elaborated: Elaborated) -> Sheet:
             "canonical": canonical_hash(program),
             "behavioural": behavioural_hash(program),
         },
-        state_bytes_per_weight=float(
-            sum(ITEM_SIZES[s.dtype] for s in states if s.live and s.kind == str(Kind.ARRAY))
-        ),
+        state_bytes_per_weight=float(cost.bytes_kept),
+        bytes_read_per_weight=float(cost.bytes_read),
+        bytes_written_per_weight=float(cost.bytes_written),
+        arithmetic_per_weight=cost.arithmetic,
+        properties=properties(program),
+        hazards=hazards(elaborated),
     )

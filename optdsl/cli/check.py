@@ -4,9 +4,10 @@ import sys
 
 import click
 
+from optdsl.backends.findings import findings
 from optdsl.cli.output import exit_code, fail, print_json, say, show
 from optdsl.diagnostics import CODES, Diagnostic, OptError, did_you_mean, nearest
-from optdsl.frontend import elaborate, find_source
+from optdsl.frontend import find_source
 
 
 @click.command("check")
@@ -14,7 +15,7 @@ from optdsl.frontend import elaborate, find_source
 @click.option("--explain", metavar="CODE", help="Explain a diagnostic's code, such as E101.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of diagnostics.")
 def command(files: tuple[str, ...], explain: str | None, as_json: bool) -> None:
-    """Find all errors of programs: syntax, names, kinds."""
+    """Find all errors of programs: syntax, names, kinds; warn of divisions by zero and the like."""
     if explain is not None:
         _explain(explain)
         return
@@ -23,7 +24,7 @@ def command(files: tuple[str, ...], explain: str | None, as_json: bool) -> None:
     diagnostics: list[Diagnostic] = []
     for name in files:
         try:
-            diagnostics += elaborate(find_source(name)).diagnostics
+            diagnostics += findings(find_source(name))
         except OptError as error:
             diagnostics += error.diagnostics
     if as_json:

@@ -2,6 +2,7 @@
 
 import click
 
+from optdsl.backends.properties import Properties
 from optdsl.backends.sheet import Sheet, static_sheet
 from optdsl.cli.output import print_json, say
 from optdsl.diagnostics import OptError
@@ -12,7 +13,7 @@ from optdsl.frontend import elaborate, find_source
 @click.argument("file", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def command(file: str, as_json: bool) -> None:
-    """Show everything static about a program: liveness, state, hashes."""
+    """Show everything static about a program: liveness, state, cost, properties, hashes."""
     elaborated = elaborate(find_source(file))
     if elaborated.program is None:
         raise OptError(elaborated.diagnostics)
@@ -33,6 +34,50 @@ def _show(sheet: Sheet) -> None:
         head = "hyperparameters" if i == 0 else ""
         say(f"{head:<16} {entry.name} = {entry.default!r}{'' if entry.live else ', unused'}")
     say(f"bytes of state   {sheet.state_bytes_per_weight:g} per weight, for float32 weights")
+    say(
+        f"bytes of a step  {sheet.bytes_read_per_weight:g} read and"
+        f" {sheet.bytes_written_per_weight:g} written per weight"
+    )
+    say(f"arithmetic       {sheet.arithmetic_per_weight} per weight")
+    _show_properties(sheet.properties)
+    for i, hazard in enumerate(sheet.hazards):
+        head = "hazards" if i == 0 else ""
+        seen = hazard.example or "not excluded, but not seen in any run"
+        say(f"{head:<16} line {hazard.line}, `{hazard.function}`: {HAZARDS[hazard.code]} {seen}")
     for i, (level, digest) in enumerate(sheet.hash.items()):
         head = "hash" if i == 0 else ""
         say(f"{head:<16} {level:<11} {digest}")
+
+
+HAZARDS = {"W201": "divides by zero", "W202": "leaves its domain"}
+
+
+def _show_properties(found: Properties) -> None:
+    degree, without = found.gradient_degree, found.gradient_degree_without_epsilon
+    if degree is not None:
+        scale = f"gradients times c: update times c ** {degree:g}, exactly"
+    elif without is not None:
+        scale = f"gradients times c: update times c ** {without:g}, but for small added constants"
+    else:
+        scale = "no power of the gradients' scale, as far as can be proved"
+    say(f"scale            {scale}")
+    bound = "none proved" if found.update_bound is None else f"{found.update_bound:g}"
+    say(f"update's bound   {bound}, for lr = 1 and weights of zero")
+    say(f"weight decay     {found.weight_decay}")
+    say(f"zero gradients   {ZERO_GRADIENT[found.zero_gradient]}")
+    if found.first_update_ratio is not None:
+        ratio = f"{found.first_update_ratio:.4g} times the 300th's, for one gradient"
+        say(f"first update     {ratio}{'' if _is_one(found.first_update_ratio) else ': biased'}")
+    say(f"a NaN gradient   {'stays in the state' if found.keeps_nan else 'leaves no trace'}")
+
+
+ZERO_GRADIENT = {
+    "zero": "no update",
+    "decay": "the weights decay",
+    "moves": "the weights move",
+    "NaN": "the update is not finite",
+}
+
+
+def _is_one(ratio: float) -> bool:
+    return abs(ratio - 1) < 0.01

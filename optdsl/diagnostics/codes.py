@@ -185,7 +185,24 @@ CODES: dict[str, Code] = {
     # W: warnings, which leave the exit code 0
     "W101": Code(
         "an unused hyperparameter",
-        "Nothing reads it, so setting it changes nothing. Warnings leave the exit code 0.",
+        "Nothing reads it, so setting it changes nothing. Warnings leave the exit code 0.\n"
+        "A comment `# optdsl: allow[W101]` on the line, or above it, silences this one.",
+        severity="warning",
+    ),
+    "W201": Code(
+        "a division by zero",
+        "A divisor is zero in a run that the message names, found by trying zero, huge and tiny\n"
+        "gradients, and the update or a state is infinite or NaN from then on. Add a small number\n"
+        "to the divisor, as in `g / (sqrt(v) + 1e-8)`, or choose with `where(v == 0, 0, g / v)`.\n"
+        "A comment `# optdsl: allow[W201]` on the line, or above it, silences this warning.",
+        severity="warning",
+    ),
+    "W202": Code(
+        "an argument outside of a function's domain",
+        "A root or a logarithm of a number below zero, or the like, in a run that the message\n"
+        "names: the update or a state is NaN from then on. `maximum(x, 0)` keeps x in the domain,\n"
+        "and `optdsl inspect` shows all places where that cannot be excluded. A comment\n"
+        "`# optdsl: allow[W202]` on the line, or above it, silences this warning.",
         severity="warning",
     ),
 }

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from optdsl.backends.findings import findings
 from optdsl.diagnostics import CODES, OptError, Source, render
-from optdsl.frontend import elaborate, find_source, load
+from optdsl.frontend import find_source, load
 from optdsl.ir import Program, print_program, verify
 from optdsl.passes.fold import bind, default_values, fold_constants
 from optdsl.passes.live import remove_dead_code, remove_dead_state
@@ -66,7 +67,7 @@ def check(source: str, files: list[tuple[str, str]], names: list[str]) -> str:
     shown: list[str] = []
     for name in names or ["case.opt"]:
         try:
-            found = elaborate(find_source(name)).diagnostics
+            found = findings(find_source(name))
         except OptError as error:
             found = error.diagnostics
         shown += [render(diagnostic) + "\n" for diagnostic in found]

@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 
 from optdsl.backends.fingerprint import behavioural_hash
+from optdsl.backends.properties import properties
 from optdsl.backends.sheet import Hyperparameter, Sheet, StateVariable, static_sheet
 from optdsl.diagnostics import Source
 from optdsl.frontend import elaborate, find_source, stdlib
@@ -45,6 +46,11 @@ def test_a_program() -> None:
             "behavioural": behavioural_hash(program),
         },
         state_bytes_per_weight=4.0,
+        bytes_read_per_weight=12.0,
+        bytes_written_per_weight=8.0,
+        arithmetic_per_weight=6,
+        properties=properties(program),
+        hazards=[],
     )
 
 

@@ -8,6 +8,11 @@ KEYS = {
     "hyperparameters",
     "hash",
     "state_bytes_per_weight",
+    "bytes_read_per_weight",
+    "bytes_written_per_weight",
+    "arithmetic_per_weight",
+    "properties",
+    "hazards",
 }
 
 
@@ -71,6 +76,19 @@ def test_for_people(cli, paper) -> None:
     assert "m: array, float32, dead" in result.err
     assert "v: array, float32\n" in result.err
     assert "4 per weight" in result.err
+    assert "12 read and 8 written per weight" in result.err
+    assert "weight decay     " in result.err
+
+
+def test_the_property_sheet(cli) -> None:
+    text = "def train(w, g, v, lr):\n    v = v + square(g)\n    return lr * (g / sqrt(v)), v\n"
+    sheet = cli("inspect", "-", "--json", stdin=text).json
+    found = sheet["properties"]
+    assert (found["gradient_degree"], found["weight_decay"]) == (0, "none")
+    assert (found["zero_gradient"], found["update_bound"]) == ("NaN", None)
+    assert [(h["line"], h["code"]) for h in sheet["hazards"]] == [(3, "W201")]
+    shown = cli("inspect", "-", stdin=text).err
+    assert "line 3, `/`: divides by zero with zero gradients, at step 1" in shown
 
 
 def test_a_name_of_the_standard_library(cli) -> None:
