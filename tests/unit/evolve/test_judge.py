@@ -3,6 +3,7 @@
 import math
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,8 +217,10 @@ def test_judging_is_a_function() -> None:
     assert first.scores == again.scores
     assert len(first.scores) == 4
     assert first.seconds > 0
-    other = judge(JudgeSpec(SPEC.task, 0.2, "bytecode"), job)
+    faster = JudgeSpec(SPEC.task, 0.2, "bytecode")
+    other = judge(faster, job)
     assert other.scores != first.scores
+    assert judge(SPEC, replace(job, spec=faster)).scores == other.scores, "the job's own wins"
 
 
 def test_a_program_that_diverges_fails() -> None:
