@@ -1,0 +1,63 @@
+"""`optdsl certify`, and `compile --target torch`."""
+
+import importlib.util
+import json
+
+import pytest
+
+from optdsl.cli import certify
+
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="no torch")
+
+
+@needs_torch
+def test_a_certificate(cli, tmp_path) -> None:
+    out = tmp_path / "adamw.json"
+    result = cli("certify", "adamw", "--steps", 8, "--seeds", 2, "--json", "-o", out)
+    assert result.code == 0, result.err
+    found = result.json
+    assert json.loads(out.read_text()) == found
+    assert found["agreed"]
+    assert found["program"] == "adamw"
+    assert set(found["versions"]) == {"optdsl", "jax", "jaxlib", "optax", "numpy", "torch"}
+    assert (found["steps"], found["seeds"]) == (8, [0, 1])
+    runs = [(d["dtype"], d["seed"], d["steps"]) for d in found["differences"]]
+    assert runs == [(d, s, 8) for d in ("float32", "float64") for s in (0, 1)]
+    for each in found["differences"]:
+        assert each["largest"] <= found["tolerances"][each["dtype"]]
+        assert 0.01 < each["moved"] < 1
+
+
+@needs_torch
+def test_a_difference_is_found(cli, monkeypatch) -> None:
+    from optdsl.backends import torch_certificate
+    from optdsl.backends.torch_emit import emit_torch_source
+
+    def wrong(program, name: str) -> str:
+        return emit_torch_source(program, name).replace("w.sub_(lr", "w.sub_(1.0001 * lr")
+
+    monkeypatch.setattr(torch_certificate, "emit_torch_source", wrong)
+    result = cli("certify", "sgd", "--steps", 2)
+    assert (result.code, result.out) == (1, "")
+    assert result.err.endswith("\nnot agreed\n")
+    assert "float64, seed 0: largest relative difference" in result.err
+
+
+def test_without_torch(cli, monkeypatch) -> None:
+    monkeypatch.setattr(certify, "find_spec", lambda name: None)
+    result = cli("certify", "lion")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "optdsl: certify needs PyTorch: pip install 'optdsl[torch]'\n"
+
+
+def test_bad_arguments(cli) -> None:
+    for args in (("lion", "--steps", 0), ("lion", "--seeds", 0), ("no_such_program",)):
+        result = cli("certify", *args)
+        assert (result.code, result.out) == (2, "")
+
+
+def test_the_torch_target_needs_torch_alone(cli) -> None:
+    result = cli("compile", "lion", "--target", "torch")
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert [line for line in lines if line.startswith(("import ", "from "))] == ["import torch"]
