@@ -36,12 +36,21 @@ def zero_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
     for state in program.states:
         is_scalar = types[state].kind == Kind.SCALAR
         live = [True] if is_scalar else [state in plan.live for plan in plans]
+        # Like the weights where the shapes are theirs: so sharded like them too.
+        likes = weights if types[state].kind == Kind.ARRAY else [None] * len(live)
         blocks = [
-            jnp.zeros(leaf.shape, leaf.dtype) if is_live else NOTHING
-            for leaf, is_live in zip(types[state].leaves, live, strict=True)
+            _zeros(leaf, like) if is_live else NOTHING
+            for leaf, like, is_live in zip(types[state].leaves, likes, live, strict=True)
         ]
         zeros[program.inputs[state].name] = blocks[0] if is_scalar else blocks
     return zeros
+
+
+def _zeros(leaf: Leaf, like: Any) -> jax.Array:
+    """A block of zeros, placed as the weights `like` are."""
+    if like is None:
+        return jnp.zeros(leaf.shape, leaf.dtype)
+    return jnp.zeros_like(like, dtype=leaf.dtype)
 
 
 @np.errstate(over="ignore")  # a constant beyond a dtype's range is an infinity of it

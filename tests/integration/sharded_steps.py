@@ -1,0 +1,66 @@
+"""Steps on weights that are sharded over 8 virtual devices, beside the same on one: prints JSON.
+
+Run by test_sharding.py in a process of its own, since XLA reads the number of devices when it
+starts.
+"""
+
+import json
+import re
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+import optdsl
+
+COLLECTIVES = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+
+
+def steps(name: str, place: Any) -> dict[str, Any]:
+    """Five steps of an optimizer, with the weights put where `place` says."""
+    random = np.random.RandomState(0)
+    tx = optdsl.load(name).optimizer(0.01)
+
+    def step(weights: Any, state: Any, gradients: Any) -> Any:
+        updates, state = tx.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state
+
+    weights = {"a": random.standard_normal((16, 8)), "b": random.standard_normal(8)}
+    weights = {k: place(jnp.asarray(v, jnp.float32)) for k, v in weights.items()}
+    state = tx.init(weights)
+    kept = jax.tree.map(
+        lambda leaf: leaf.sharding.is_equivalent_to(weights["a"].sharding, 2),
+        [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (16, 8)],
+    )
+    compiled = jax.jit(step).lower(weights, state, weights).compile()
+    for _ in range(5):
+        gradients = {k: place(jnp.asarray(random.standard_normal(v.shape), jnp.float32))
+                     for k, v in weights.items()}  # fmt: skip
+        weights, state = compiled(weights, state, gradients)
+    return {
+        "weights": [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(weights)],
+        "sharding_kept": bool(kept) and all(kept),
+        "collectives": sorted(set(re.findall(COLLECTIVES, compiled.as_text()))),
+    }
+
+
+def main() -> None:
+    """For each name among the arguments: on one device, and on all."""
+    mesh = jax.make_mesh((8,), ("x",))
+    sharding = NamedSharding(mesh, PartitionSpec("x"))
+    found = {
+        name: {
+            "one": steps(name, lambda x: x),
+            "all": steps(name, lambda x: jax.device_put(x, sharding)),
+        }
+        for name in sys.argv[1:]
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
