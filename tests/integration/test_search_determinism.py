@@ -16,7 +16,8 @@ import pytest
 from support.search import tables
 
 SMALL = ("--task", "quadratic", "--programs", 40, "--population", 10, "--lag", 8, "--seed", 3,
-         "--evaluator", "bytecode", "--restarts", 2, "--random-baseline")  # fmt: skip
+         "--evaluator", "bytecode", "--restarts", 2, "--random-baseline",
+         "--meta-task", "quadratic", "--meta-every", 8)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def test_one_worker(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
         "tune",
         "random",
     ]
+    assert {row[0] for row in tables(whole)["meta_scores"]} == {row[0] for row in stages[:4]}
 
 
 def test_ray(evolve: Evolve, whole: Path, tmp_path: Path) -> None:
