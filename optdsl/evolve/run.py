@@ -100,7 +100,7 @@ class Run:
         """
         self.config, self.folder, self.start, self.on_commit = config, folder, start, on_commit
         self.cache, self.meta, self.on_fall = cache, meta, on_fall
-        which = functions(FunctionSet(config.functions))
+        which = functions(FunctionSet.PAPER, FunctionSet(config.functions))
         self.space = Space(which, KEYS[config.cache_level], config.protected)
         program = load(Source(CONFIG_FILE, config.program))
         bound = from_program(bind(program, default_values(program)))

@@ -17,6 +17,6 @@ CALLABLE: dict[str, OpDef] = {
 """By every name that may stand before parentheses."""
 
 
-def functions(which: FunctionSet) -> tuple[OpDef, ...]:
-    """The functions of one set, in the table's order."""
-    return tuple(op for op in OPS if which in op.sets)
+def functions(*which: FunctionSet) -> tuple[OpDef, ...]:
+    """The functions of some sets, in the table's order."""
+    return tuple(op for op in OPS if op.sets & {*which})
