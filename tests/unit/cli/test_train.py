@@ -100,7 +100,7 @@ def test_a_wrong_task_file_is_a_usage_error(cli, write, text: str, message: str)
 def test_an_unknown_task_is_a_usage_error(cli, tmp_path) -> None:
     result = cli("train", "sgd", "--task", "quadratik")
     assert (result.code, result.out) == (2, "")
-    assert "no task is called `quadratik`: did you mean `quadratic`?" in result.err
+    assert "no task is called `quadratik`: did you mean `quadratic`" in result.err
     result = cli("train", "sgd", "--task", tmp_path / "missing.py")
     assert (result.code, result.out) == (2, "")
     assert "there is no file" in result.err
