@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import jax
-from jax.sharding import NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -26,7 +26,7 @@ lion = optdsl.load("lion")
 weights, plan = seed_data(task, 0)
 train = jax.jit(partial(run_jitted, task, prepare(lion.ir, lion.hyperparameters)))
 
-mesh = jax.make_mesh((jax.device_count(),), ("data",))
+mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 everywhere = jax.device_put(weights, NamedSharding(mesh, P()))
 cut = jax.device_put(plan, NamedSharding(mesh, P(None, "data")))  # shape (steps, batch)
 

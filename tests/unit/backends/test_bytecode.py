@@ -48,15 +48,8 @@ from optdsl.passes.fold import default_values
 from optdsl.passes.pipeline import prepare
 from optdsl.resources import search_start
 from optdsl.tasks import get_task
-from optdsl.tasks.evaluation import (
-    FAILED,
-    BytecodeEvaluator,
-    Scores,
-    evaluate_jitted,
-    run_jitted,
-    seed_data,
-)
-from optdsl.tasks.scores import mean_score
+from optdsl.tasks.evaluation import BytecodeEvaluator, evaluate_jitted, run_jitted, seed_data
+from optdsl.tasks.scores import FAILED, Scores, mean_score
 from optdsl.tasks.task import Task
 
 TRAINED = 1e-3

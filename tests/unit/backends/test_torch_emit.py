@@ -273,6 +273,7 @@ def test_a_closure_is_called_with_gradients() -> None:
     assert w.tolist() == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")  # torch's, once in a process
 def test_sparse_gradients_are_refused() -> None:
     (w,) = parameters([np.ones((3, 2))])
     dense = torch.tensor([[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]], dtype=torch.float64)

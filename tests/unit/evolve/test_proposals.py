@@ -58,7 +58,9 @@ def test_proposals_are_valid_and_reproducible(strategy: str, which: str) -> None
             assert proposal == again
             verify(proposal.candidate.program)
             assert proposal.candidate.key == structural_hash(proposal.candidate.program)
-            assert proposal.mutation in [n for n, _ in MUTATIONS[strategy]]
+            # Hardly any random program with matrices is valid: then the parent is proposed.
+            kept = proposal.mutation == "none" and (which, strategy) == ("all", "random")
+            assert kept or proposal.mutation in [n for n, _ in MUTATIONS[strategy]]
             genome = proposal.candidate.genome
 
 
