@@ -80,7 +80,7 @@ class _Attacher:
             node = replace(node, docstring=inside and self.simple(inside))
         body: list[ast.Statement] = []
         orelse = node.orelse if isinstance(node, ast.If) else None
-        ends = [statement.span.line for statement in node.body[1:]]
+        ends: list[int | None] = [statement.span.line for statement in node.body[1:]]
         ends.append(orelse.span.line if orelse else before)
         for statement, end in zip(node.body, ends, strict=True):
             if isinstance(statement, ast.ForLoop | ast.If):
@@ -122,4 +122,4 @@ class _Attacher:
         return tuple(taken)
 
 
-_Block = TypeVar("_Block", ast.Function, ast.ForLoop, ast.If, ast.Else)
+_Block = TypeVar("_Block", bound=ast.Function | ast.ForLoop | ast.If | ast.Else)

@@ -51,7 +51,7 @@ def test_proposals_are_valid_and_reproducible(strategy: str, which: str) -> None
     space = Space(OPS if which == "all" else functions(FunctionSet.PAPER))
     for i, name in enumerate(list(stdlib())[::3]):
         genome = from_program(load(find_source(name)))
-        for step in range(6):
+        for step in range(1 if (which, strategy) == ("all", "random") else 6):
             seed = 100 * i + step
             proposal = propose(genome, random.Random(seed), MUTATIONS[strategy], space)
             again = propose(genome, random.Random(seed), MUTATIONS[strategy], space)
