@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 
+os.environ.setdefault("NPROC", "1")  # as in a search's workers
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 from optdsl.evolve.config import (

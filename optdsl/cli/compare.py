@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from optdsl.cli.options import tuning_seeds
 from optdsl.cli.output import FINDINGS, fail, print_json, say
 from optdsl.cli.tasks import find_task_or_fail, users_code
 from optdsl.files import write_text
@@ -30,13 +31,7 @@ if TYPE_CHECKING:
     required=True,
     help="A built-in task, or a file my_task.py; may be given several times.",
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="On how many each setting is tried while tuning.",
-)
+@tuning_seeds
 @click.option("--protected", is_flag=True, help="Keep functions inside of their domains.")
 @click.option("-o", "--output", metavar="OUT", help="Also write a page with learning curves.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from optdsl.cli.options import tuning_seeds
 from optdsl.cli.output import FINDINGS, fail, json_text, print_json, say
 from optdsl.cli.tasks import find_task_or_fail, users_code
 from optdsl.evolve.funnel_file import FUNNEL_FILE
@@ -32,13 +33,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many of the run's best distinct programs enter.",
 )
-@click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="On how many each setting is tried while tuning.",
-)
+@tuning_seeds
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 def command(folder: Path, tasks: str, top: int, seeds: int, as_json: bool) -> None:
     """Train a run's best programs on larger tasks; those that beat the tuned baseline go on.

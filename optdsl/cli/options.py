@@ -11,6 +11,15 @@ from optdsl.diagnostics import did_you_mean, nearest
 from optdsl.ir import Program
 from optdsl.passes.fold import default_values
 
+tuning_seeds = click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="On how many each setting is tried while tuning.",
+)
+"""Of commands that tune."""
+
 
 def positive(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """A finite number above 0, or no number; `click.FloatRange` lets NaN through."""

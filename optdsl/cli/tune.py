@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from optdsl.cli.options import parse_settings
+from optdsl.cli.options import parse_settings, tuning_seeds
 from optdsl.cli.output import FINDINGS, fail, print_json, say
 from optdsl.cli.tasks import find_task_or_fail, users_code
 from optdsl.frontend import find_source, load
@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 @click.command("tune")
 @click.argument("file", metavar="FILE")
 @click.option("--task", required=True, help="A built-in task, or a file my_task.py.")
-@click.option(
-    "--seeds",
-    type=click.IntRange(1),
-    default=3,
-    show_default=True,
-    help="On how many each setting is tried.",
-)
+@tuning_seeds
 @click.option(
     "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A hyperparameter's value."
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from optdsl.evolve.judge import Rank, rank_measured
 from optdsl.evolve.run_data import Stage
 
 
@@ -35,9 +36,9 @@ def best_of_stages(db: sqlite3.Connection, stages: Sequence[Stage], count: int) 
     return sorted(found.values(), key=rank, reverse=True)[:count]
 
 
-def rank(found: Found) -> tuple[int, float]:
+def rank(found: Found) -> Rank:
     """Those measured on more seeds first: of the others, the best are the luckiest."""
-    return found.seeds, found.fitness
+    return rank_measured(found.fitness, found.seeds)
 
 
 def _best_numbers(stage: Stage, count: int) -> list[int]:

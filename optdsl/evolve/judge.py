@@ -134,6 +134,11 @@ def rank_of(estimates: Sequence[float]) -> Rank:
     return (0 if last == FAILED else len(estimates), last)
 
 
+def rank_measured(fitness: float, seeds: int) -> Rank:
+    """The same order, of programs that are told by their fitness and on how many seeds it is."""
+    return (0 if fitness == FAILED else seeds, fitness)
+
+
 SIDE_BY_SIDE = 4
 """So many seeds are trained in one call of the register machine, which costs a seed half as much as
 one by one; more save little, and each number of seeds is compiled anew."""

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from optdsl.evolve.judge import Rank, rank_measured
 from optdsl.evolve.store import ProposalId, StoreError
 from optdsl.tasks.scores import FAILED
 
@@ -60,11 +61,10 @@ def gains(ancestors: Sequence[Ancestor]) -> list[Ancestor]:
         ancestors: from the initial program on.
     """
     found: list[Ancestor] = []
+    best: Rank = (0, FAILED)
     for ancestor in ancestors:
-        if not found or _rank(ancestor) > _rank(found[-1]):
+        rank = rank_measured(ancestor.fitness, ancestor.seeds)
+        if not found or rank > best:
             found.append(ancestor)
+            best = rank
     return found
-
-
-def _rank(ancestor: Ancestor) -> tuple[int, float]:
-    return (ancestor.seeds if ancestor.fitness != FAILED else 0, ancestor.fitness)

@@ -6,13 +6,13 @@ The data set is a file of the package; `data/README.md` names its source and lic
 import hashlib
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from optdsl.tasks.task import Task, Weights, supervised
+from optdsl.tasks.task import Part, Task, Weights, supervised
 
 EXAMPLES = 1797
 PIXELS = 64
@@ -51,6 +51,23 @@ def part_indices() -> dict[str, list[int]]:
     return indices
 
 
+class Labelled(TypedDict):
+    """What `supervised` takes of a data set."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+
+def labelled(inputs: np.ndarray[Any, Any]) -> Labelled:
+    """The parts, with what a model sees of each example: inputs of shape (1797, ...)."""
+    _, labels = digits()
+    targets = labels.astype(np.int32)
+    indices = part_indices()
+    train, validation, test = ((inputs[rows], targets[rows]) for rows in indices.values())
+    return Labelled(train=train, validation=validation, test=test)
+
+
 def mlp(key: jax.Array, inputs: int, hidden: int, outputs: int) -> Weights:
     """Float32 weights for `apply`: He-normal kernels (He et al., 2015) and zero biases."""
     first, second = jax.random.split(key)
@@ -71,19 +88,14 @@ def apply(weights: Weights, images: jax.Array) -> jax.Array:
 
 def digits_mlp(name: str, doc: str, hidden: int, steps: int) -> Task:
     """Classification by the MLP 64-hidden-10, with the name, line and size of the table."""
-    images, labels = digits()
+    images, _ = digits()
     inputs = images.reshape(EXAMPLES, PIXELS).astype(np.float32) / 16
-    targets = labels.astype(np.int32)
-    parts = {part: (inputs[rows], targets[rows]) for part, rows in part_indices().items()}
     return supervised(
         name,
         doc,
         lambda key: mlp(key, PIXELS, hidden, CLASSES),
         apply,
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
+        **labelled(inputs),
         batch_size=BATCH,
         steps=steps,
-        learning_rate=0.01,
     )

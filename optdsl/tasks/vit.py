@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from optdsl.tasks.digits import CLASSES, digits, part_indices
+from optdsl.tasks.digits import CLASSES, digits, labelled
 from optdsl.tasks.nnx_model import from_nnx
 from optdsl.tasks.task import Task, supervised
 from optdsl.tasks.transformer import Size, VisionTransformer, patches_of
@@ -13,21 +13,8 @@ SIDE = 2
 
 def digits_vit(name: str, doc: str, width: int, layers: int, heads: int, steps: int) -> Task:
     """The task, with the name, line and size of the table."""
-    images, labels = digits()
+    images, _ = digits()
     patches = patches_of(images[..., None].astype(np.float32) / 16, SIDE)
-    targets = labels.astype(np.int32)
-    parts = {part: (patches[rows], targets[rows]) for part, rows in part_indices().items()}
     size, shape = Size(width, layers, heads), patches.shape[1:]
     init, apply = from_nnx(lambda rngs: VisionTransformer(size, shape, CLASSES, rngs))
-    return supervised(
-        name,
-        doc,
-        init,
-        apply,
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
-        batch_size=BATCH,
-        steps=steps,
-        learning_rate=0.01,
-    )
+    return supervised(name, doc, init, apply, **labelled(patches), batch_size=BATCH, steps=steps)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.stages import MATRICES, STAGES
 
 from optdsl.backends.emit import emit_source, safe_identifier
 from optdsl.backends.optax_transform import optimizer_factory
@@ -19,26 +20,6 @@ from optdsl.ir import Program
 ROOT = Path(__file__).parents[3]
 PAPER = {p.stem: str(p) for p in sorted((ROOT / "examples" / "paper").glob("*.opt"))}
 STEPS = 4
-
-MATRICES = """
-def train(w, g, r: per_row, c: per_column, k: rows_by_rows, lr):
-    r = interp(row_mean(square(g)), r, 0.9)
-    c = interp(column_mean(square(g)), c, 0.9)
-    k = interp(matmul(g, transpose(g)), k, 0.5)
-    update = g / sqrt(r * c / mean(r) + 1e-3) + matmul(k, w)
-    return lr * update, r, c, k
-"""
-
-STAGES = """
-def train(w, g, m, c: scalar, n: per_array, lr, step, b=0.9, s=2.0):
-    h = clip(g, b / s)
-    d = dot(h, lr) + cosine_sim(g, w) * mean(norm(w))
-    m = interp(h * d, m, 1 / step)
-    c = c + global_norm(m) * b ** s
-    n = maximum(norm(m), n)
-    update = where(m < c, m, n) / (1 + sum(abs(m - g)))
-    return lr * update, m, c, 0.5
-"""
 
 
 def text(source: str) -> Program:
