@@ -140,8 +140,8 @@ def rank_measured(fitness: float, seeds: int) -> Rank:
 
 
 SIDE_BY_SIDE = 4
-"""So many seeds are trained in one call of the register machine, which costs a seed half as much as
-one by one; more save little, and each number of seeds is compiled anew."""
+"""So many seeds are trained in one call of the register machine, which costs less for each than one
+by one; more save little, and each number of seeds is compiled anew."""
 
 
 def bytecode_evaluator(task: "Task", learning_rate: float) -> Prepare:
