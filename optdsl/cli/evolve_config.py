@@ -17,7 +17,7 @@ from optdsl.frontend import find_source, load
 from optdsl.ir import print_program
 from optdsl.ops import FunctionSet
 from optdsl.resources import search_start
-from optdsl.tasks.table import TaskError, TaskSource, find_task, read_task
+from optdsl.tasks.table import TaskError, TaskSource, load_task, read_task
 
 CHOICES: dict[str, Collection[str]] = {
     "evaluator": EVALUATORS,
@@ -81,9 +81,9 @@ def begin(file: str | None, options: dict[str, Any]) -> Setup:
         is_evolution = options["strategy"] == "evolution"
         tune_first = recipe.tuned(options["programs"]) if is_evolution else 0
     source = _find(name)
-    task = _load(source)
+    task = _or_fail(lambda: load_task(source))
     meta_source = _find(meta_name) if meta_name else None
-    meta_task = _or_fail(lambda: find_task(meta_name)) if meta_name else None
+    meta_task = _or_fail(lambda: load_task(meta_source)) if meta_source else None
 
     from optdsl.evolve.evaluators import choose_evaluator
     from optdsl.evolve.run import create_folder
@@ -176,16 +176,12 @@ def _found_again(what: str, given: str | None, name: str, digest: str, folder: P
     source = _find(given or name)
     if source.digest != digest:
         fail(f"the {what} {source.name} is not the one that {folder} was begun with")
-    _load(source)
+    _or_fail(source.load)
     return source
 
 
 def _find(name: str) -> TaskSource:
     return _or_fail(lambda: read_task(name))
-
-
-def _load(source: TaskSource) -> Any:
-    return _or_fail(source.load)
 
 
 def _or_fail(action: Callable[[], Any]) -> Any:

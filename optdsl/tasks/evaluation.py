@@ -5,7 +5,7 @@ data; `evaluate_jitted` compiles the program into the training loop and takes an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,9 +39,8 @@ class SeedData(NamedTuple):
     plan: Any
 
 
-@lru_cache(maxsize=64)
 def seed_data(task: Task, seed: int) -> SeedData:
-    """Initial weights and plan of one run, kept: many programs train on the same seeds."""
+    """Initial weights and plan of one run."""
     init_key, plan_key = jax.random.split(jax.random.key(seed))
     return SeedData(task.init(init_key), task.plan(plan_key))
 

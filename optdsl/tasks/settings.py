@@ -8,7 +8,7 @@ stops at once.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -25,6 +25,8 @@ from optdsl.tasks.task import TEST, VALIDATION, Task
 
 POINTS = 20
 """A learning curve has at most so many."""
+
+_seed_data = lru_cache(maxsize=64)(seed_data)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class SettingsTrainer:
         points = min(points, POINTS, self.task.steps)
         scalars = {name: np.float32(values[name]) for name in self._varied}
         curve, test, weights = self._run(
-            *seed_data(self.task, seed), np.float32(learning_rate), scalars, np.int32(points)
+            *_seed_data(self.task, seed), np.float32(learning_rate), scalars, np.int32(points)
         )
         scores = tuple(map(as_score, np.asarray(curve)[:points]))
         return Run(scores, as_score(test), weights)

@@ -89,11 +89,15 @@ def _unknown(name: str) -> str:
 
 
 def find_task(name_or_path: str | os.PathLike[str]) -> "Task":
-    """The task of that name or file; a file's is checked.
+    """The task of that name or file; raises as `read_task` and `load_task`."""
+    return load_task(read_task(name_or_path))
 
-    Raises `TaskError` as `read_task` and `TaskSource.load`, and for a task that can't be trained.
+
+def load_task(source: TaskSource) -> "Task":
+    """The task; a file's is checked.
+
+    Raises `TaskError` as `TaskSource.load`, and for a task that can't be trained.
     """
-    source = read_task(name_or_path)
     if source.text is None:
         return source.load()
     task, file = source.load(), Path(source.name)
