@@ -3,12 +3,13 @@
 Proposal i is made from the population as it stood after commit i - lag, with randomness from
 (seed, i) alone. So a run is a pure function of its configuration, its task and its initial program,
 however many evaluations are under way at once, and a killed run resumes by running again: what was
-committed is known already.
+committed is known already. Searches that share what they know take turns, proposal by proposal: so
+the workers have something to do while one search waits for a long evaluation.
 """
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from optdsl.evolve.engines import Engine
@@ -106,6 +107,8 @@ class Knowledge:
     """What searches have asked for since the run began, in the order of its proposals."""
     lookup: Callable[[str], Outcome | None] = lambda key: None
     """What earlier runs found, see `cache.py`."""
+    found: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    """What was looked up, until it is committed."""
 
 
 class Search:
@@ -121,7 +124,7 @@ class Search:
         knowledge: Knowledge,
         baseline: tuple[float, ...] = (),
     ) -> None:
-        """Nothing is evaluated before `run`.
+        """Nothing is evaluated before the first of its `steps`.
 
         Args:
             initial: the warm start.
@@ -135,7 +138,6 @@ class Search:
         self.engine, self.settings, self.space = engine, settings, space
         self.on_commit, self.knowledge, self.baseline = on_commit, knowledge, baseline
         self.stage = settings.stage or settings.strategy
-        self.borrowing: dict[str, Outcome] = {}
         self.waiting: deque[tuple[int, int, Proposal]] = deque()
         self.recent: deque[tuple[int, int]] = deque(maxlen=settings.population)
         self.committed: set[str] = set()
@@ -147,7 +149,12 @@ class Search:
         self.initial = initial
 
     def run(self) -> SearchResult:
-        """Commit the initial program, then make and commit all proposals."""
+        """Take all steps."""
+        take_turns([self])
+        return self.result()
+
+    def steps(self) -> Iterator[None]:
+        """Commit the initial program, then make and commit all proposals, one in each step."""
         settings = self.settings
         self._request(self.initial)
         rank = self._commit(INITIAL, None, Proposal(self.initial, "initial", 0))
@@ -167,8 +174,13 @@ class Search:
             self.evaluations += self._request(proposal.candidate)
             self.waiting.append((number, parent.number, proposal))
             self.made += 1
+            yield
         while self.waiting:
             self._commit_next(population)
+            yield
+
+    def result(self) -> SearchResult:
+        """What was found so far."""
         leaders = sorted(self.leaders.values(), key=lambda one: one.rank, reverse=True)
         return SearchResult(self.progress(), tuple(leaders))
 
@@ -203,7 +215,7 @@ class Search:
             return key not in known.borrowed
         found = known.lookup(key)
         if found is not None:
-            self.borrowing[key] = found
+            known.found[key] = found
             known.borrowed.add(key)
             return False
         settings = self.settings
@@ -221,7 +233,7 @@ class Search:
         key, judged = candidate.key, None
         known = self.knowledge.estimates
         if key not in known:
-            borrowed = self.borrowing.pop(key, None)
+            borrowed = self.knowledge.found.pop(key, None)
             outcome = borrowed or self.engine.result(key)
             known[key] = estimates(outcome.validation, self.baseline, self.settings.rungs)
             judged = Judged(print_program(candidate.program), outcome, borrowed is not None)
@@ -260,3 +272,13 @@ class Search:
         if leader.rank > worst.rank:
             del self.leaders[worst.candidate.key]
             self.leaders[key] = leader
+
+
+def take_turns(searches: Sequence[Search]) -> None:
+    """Run all searches to their ends, one step of each at a time."""
+    turns = [search.steps() for search in searches]
+    while turns:
+        turns = [steps for steps in turns if next(steps, _ENDED) is not _ENDED]
+
+
+_ENDED = object()

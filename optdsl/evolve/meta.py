@@ -187,7 +187,7 @@ class Watch:
         self._key, self._under_way = candidate.key, (programs, leader)
         if self._known(candidate.key) is None:
             program = self._space.executed(candidate.program)
-            self._engine.submit(Job(_job(candidate.key), program, (META_SEEDS,), spec=self._spec))
+            self._engine.submit(Job(self._job, program, (META_SEEDS,), spec=self._spec))
 
     def _collect(self) -> None:
         """The point of the last look, if the leader was another than before."""
@@ -208,21 +208,22 @@ class Watch:
             self._on_fall(found)
 
     def _judged(self) -> tuple[Score, ...]:
-        outcome = self._engine.result(_job(self._key))
+        outcome = self._engine.result(self._job)
         (known,) = self._db.execute("SELECT count(*) FROM meta_scores").fetchone()
         if outcome.failure and not known:
             raise EngineError(f"the meta task can't be trained: {outcome.failure}")
         return outcome.on_all(META_SEEDS)
+
+    @property
+    def _job(self) -> str:
+        """What the leader's scores are asked for by: another search may have the same leader."""
+        return f"meta {self._stage} {self._key}"
 
     def _known(self, key: str) -> tuple[Score, ...] | None:
         """What is known of a leader, of this search or of one before."""
         query = "SELECT scores FROM meta_scores WHERE key = ? LIMIT 1"
         row = self._db.execute(query, (key,)).fetchone()
         return None if row is None else _read(row[0])
-
-
-def _job(key: str) -> str:
-    return f"meta {key}"
 
 
 def _read(text: str) -> tuple[Score, ...]:

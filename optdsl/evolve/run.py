@@ -1,5 +1,7 @@
 """A whole run: its searches, the baselines at equal evaluations, re-scoring, and the run folder.
 
+The searches from one start, the restarts, take turns; the others run one after the other.
+
 Started again in the same folder, a run goes on where it stopped: each search proposes what it
 proposed before, finds its fitness in the database, and so arrives at the first proposal that was
 not committed.
@@ -22,7 +24,15 @@ from optdsl.evolve.config import (
     RunConfig,
     to_toml,
 )
-from optdsl.evolve.driver import Knowledge, Leader, Progress, Search, SearchResult, SearchSettings
+from optdsl.evolve.driver import (
+    Knowledge,
+    Leader,
+    Progress,
+    Search,
+    SearchResult,
+    SearchSettings,
+    take_turns,
+)
 from optdsl.evolve.engines import Engine, EngineError
 from optdsl.evolve.genome import from_program
 from optdsl.evolve.judge import Job, JudgeSpec, Score, estimates
@@ -48,13 +58,24 @@ TICK = 1.0
 
 @dataclass(frozen=True)
 class Stage:
-    """One search of a run, as it is watched."""
+    """What is under way, as it is watched: one search, or several that take turns."""
 
     name: str
     programs: int | None
     """How many it will make; None if it ends with its evaluations."""
     evaluations: int | None
     counts: Callable[[], Progress]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search to run."""
+
+    row: StageRow
+    initial: Candidate
+    programs: int
+    evaluations: int | None = None
+    """See `SearchSettings`."""
 
 
 OnCommit = Callable[[Stage], None]
@@ -179,47 +200,67 @@ class _Sitting:
         found: list[SearchResult] = []
         start: Leader | None = None
         if config.tune_first and has_constants_to_scale(self.initial.program):
-            row = StageRow(Part.TUNING, TUNE, Part.TUNING)
-            found.append(self._search(row, self.initial, config.tune_first))
+            plan = Plan(StageRow(Part.TUNING, TUNE, Part.TUNING), self.initial, config.tune_first)
+            found += self._search([plan])
             start = self._choose(found)
         parts = config.restarts + (config.restarts > 1)
         share, rest = divmod(config.programs - config.tune_first * len(found), parts)
-        for number in range(1, config.restarts + 1):
-            row = StageRow(f"{config.strategy}-{number}", config.strategy, Part.RESTART)
-            found.append(self._search_from(start, row, share + (number <= rest)))
+        restarts = [
+            self._from(start, f"{config.strategy}-{number}", Part.RESTART, share + (number <= rest))
+            for number in range(1, config.restarts + 1)
+        ]
+        found += self._search(restarts)
         if config.restarts > 1:
-            row = StageRow(f"{config.strategy}-best", config.strategy, Part.BEST)
-            found.append(self._search_from(self._choose(found), row, share))
+            best = self._choose(found)
+            found += self._search([self._from(best, f"{config.strategy}-best", Part.BEST, share)])
         return found
 
-    def _search_from(self, start: Leader | None, row: StageRow, programs: int) -> SearchResult:
+    def _from(self, start: Leader | None, name: str, part: Part, programs: int) -> Plan:
+        row = StageRow(name, self.config.strategy, part)
         if start is None:
-            return self._search(row, self.initial, programs)
-        return self._search(replace(row, origin=start.id), start.candidate, programs)
+            return Plan(row, self.initial, programs)
+        return Plan(replace(row, origin=start.id), start.candidate, programs)
 
     def _baseline(self, strategy: str, evaluations: int) -> SearchResult:
         tunable = strategy != TUNE or has_constants_to_scale(self.initial.program)
         programs = EXHAUSTED * evaluations if tunable else 0
         row = StageRow(strategy, strategy, Part.BASELINE)
-        return self._search(row, self.initial, programs, evaluations)
+        (found,) = self._search([Plan(row, self.initial, programs, evaluations)])
+        return found
 
-    def _search(
-        self, row: StageRow, initial: Candidate, programs: int, evaluations: int | None = None
-    ) -> SearchResult:
-        config, strategy = self.config, row.strategy
+    def _search(self, plans: Sequence[Plan]) -> list[SearchResult]:
+        """Run searches that take turns."""
+        first = plans[0]
+        searches: list[Search] = []
+        stage = Stage(
+            first.row.name if len(plans) == 1 else f"{len(plans)} x {first.row.strategy}",
+            None if first.evaluations is not None else sum(plan.programs for plan in plans),
+            first.evaluations,
+            lambda: _total([search.progress() for search in searches]),
+        )
+        watched = [self._new_search(plan, stage) for plan in plans]
+        searches += [search for search, _ in watched]
+        take_turns(searches)
+        for search, watch in watched:
+            if watch is not None:
+                watch.finish(search)
+        return [search.result() for search in searches]
+
+    def _new_search(self, plan: Plan, stage: Stage) -> tuple[Search, Watch | None]:
+        config, row = self.config, plan.row
         self.store.begin(row)
         self.stages += 1
         settings = SearchSettings(
-            strategy=strategy,
-            programs=programs,
-            population=config.population if strategy != TUNE else TUNE_POPULATION,
-            tournament=config.tournament if strategy != TUNE else TUNE_TOURNAMENT,
+            strategy=row.strategy,
+            programs=plan.programs,
+            population=config.population if row.strategy != TUNE else TUNE_POPULATION,
+            tournament=config.tournament if row.strategy != TUNE else TUNE_TOURNAMENT,
             seed=config.seed << 16 | self.stages,
             lag=config.lag,
-            evaluations=evaluations,
+            evaluations=plan.evaluations,
             rungs=config.rungs,
             hurdles=config.hurdles,
-            mutations=config.mutations if strategy == "evolution" else (),
+            mutations=config.mutations if row.strategy == "evolution" else (),
             stage=row.name,
         )
 
@@ -239,14 +280,10 @@ class _Sitting:
                 watch.see(commit.number + 1, search)
 
         search = Search(
-            initial, self.engine, settings, self.space, committed, self.knowledge, self.baseline
-        )
-        goal = None if evaluations is not None else programs
-        stage = Stage(row.name, goal, evaluations, search.progress)
-        found = search.run()
-        if watch is not None:
-            watch.finish(search)
-        return found
+            plan.initial, self.engine, settings, self.space, committed, self.knowledge,
+            self.baseline,
+        )  # fmt: skip
+        return search, watch
 
     def _watch(self, row: StageRow) -> Watch | None:
         """What follows a search on the meta task; baselines go on as they are."""

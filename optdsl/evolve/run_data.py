@@ -3,9 +3,11 @@
 import os
 import sqlite3
 import tomllib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from heapq import merge
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +86,20 @@ class RunData:
 
     @property
     def restarts(self) -> tuple[Stage, ...]:
-        """The searches from the initial program; one under way counts only if it is alone."""
-        found = tuple(stage for stage in self.stages if stage.part is Part.RESTART)
-        under_way = not self.finished and found and found[-1] is self.stages[-1]
-        return found[:-1] if under_way and len(found) > 1 else found
+        """The searches from the initial program."""
+        return tuple(stage for stage in self.stages if stage.part is Part.RESTART)
+
+    @property
+    def searched(self) -> NDArray[np.void]:
+        """The searches' commits in the order in which they came, but for later initial programs."""
+        turns = [
+            np.concatenate([stage.proposals for stage in stages])
+            for _, stages in groupby(
+                self.searches, key=lambda stage: _turns(stage.name, stage.part)
+            )
+        ]
+        in_order = [part[np.argsort(part["number"], kind="stable")] for part in turns]
+        return np.concatenate([self.searches[0].commits[:1], *in_order])
 
 
 @contextmanager
@@ -158,24 +170,35 @@ def _best(folder: Path) -> str | None:
         raise StoreError(f"can't read {path}: {error}") from None
 
 
+def _turns(name: str, part: Part) -> str:
+    """Equal for searches that take turns."""
+    return part if part is Part.RESTART else name
+
+
 def _stages(db: sqlite3.Connection) -> tuple[Stage, ...]:
-    rows = db.execute("SELECT stage, strategy, part FROM stages ORDER BY position").fetchall()
+    query = "SELECT stage, strategy, part FROM stages ORDER BY position"
+    rows = [(name, strategy, Part(part)) for name, strategy, part in db.execute(query)]
     seen: set[str] = set()
-    stages = [
-        Stage(name, strategy, Part(part), np.fromiter(_commits(db, name, seen), COMMIT))
-        for name, strategy, part in rows
-    ]
+    stages: list[Stage] = []
+    for _, group in groupby(rows, key=lambda row: _turns(row[0], row[2])):
+        together = list(group)
+        commits = _commits(db, [name for name, _, _ in together], seen)
+        stages += [Stage(*row, of_one) for row, of_one in zip(together, commits, strict=True)]
     return tuple(stage for stage in stages if len(stage.commits))
 
 
 def _commits(
-    db: sqlite3.Connection, stage: str, seen: set[str]
-) -> Iterator[tuple[int, float, int, int, int, int, bool, bool]]:
-    """Rows of COMMIT; `seen` holds the keys of the stages before it, and then this one's too."""
-    own: set[str] = set()
-    for number, *columns, borrowed, key in db.execute(COMMITS, (stage,)):
-        first = key not in own
+    db: sqlite3.Connection, stages: Sequence[str], seen: set[str]
+) -> list[NDArray[np.void]]:
+    """Rows of COMMIT, of each of the stages that took turns; `seen` holds the keys of the stages
+    before them, and then theirs too."""
+    parts = [[(i, *row) for row in db.execute(COMMITS, (stage,))] for i, stage in enumerate(stages)]
+    rows: list[list[tuple[object, ...]]] = [[] for _ in stages]
+    own: list[set[str]] = [set() for _ in stages]
+    for i, number, *columns, borrowed, key in merge(*parts, key=lambda row: row[1]):
+        first = key not in own[i]
         evaluated = number >= 0 and first and key not in seen and not borrowed
-        own.add(key)
-        yield number, *columns, evaluated, first
-    seen |= own
+        own[i].add(key)
+        seen.add(key)
+        rows[i].append((number, *columns, evaluated, first))
+    return [np.array(one, COMMIT) for one in rows]

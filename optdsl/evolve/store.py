@@ -14,7 +14,7 @@ from typing import IO
 from optdsl.evolve.judge import Outcome, Score
 from optdsl.tasks.scores import FAILED
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the tables change; stored as SQLite's `user_version`."""
 
 APPLICATION = 0x6F707464
@@ -161,7 +161,7 @@ class Store:
                     raise
                 raise StoreError(f"{path} is damaged or no database: {error}") from error
             self._opened = opened.pop_all()
-        self._replay: Iterator[tuple[str, int, str]] | None = None
+        self._replays: dict[str, Iterator[tuple[int, str]]] = {}
 
     def __enter__(self) -> "Store":
         """The store itself."""
@@ -194,7 +194,7 @@ class Store:
                 ),
             )
         query = "SELECT number, key FROM proposals WHERE stage = ? ORDER BY number"
-        self._replay = iter(self.db.execute(query, (stage.name,)).fetchall())
+        self._replays[stage.name] = iter(self.db.execute(query, (stage.name,)).fetchall())
 
     def commit(self, commit: Commit) -> bool:
         """Write one commit in one transaction, whole or not at all; whether it was new.
@@ -203,8 +203,8 @@ class Store:
             StoreError: if it was committed before, as another program.
             sqlite3.IntegrityError: if its fitness is NaN.
         """
-        if self._replay is not None:
-            committed = next(self._replay, None)
+        if commit.stage in self._replays:
+            committed = next(self._replays[commit.stage], None)
             if committed is not None:
                 if committed != (commit.number, commit.key):
                     raise StoreError(
@@ -212,7 +212,7 @@ class Store:
                         " what its configuration gives: it can't be continued"
                     )
                 return False
-            self._replay = None
+            del self._replays[commit.stage]
         with self.db as db:
             db.execute("BEGIN")
             if commit.judged is not None:

@@ -107,8 +107,7 @@ def _fitness(run: RunData, length: Callable[[Commits], int], sample: Sample) -> 
     strategy = searches[0].strategy
     lines: list[tuple[str, list[Commits]]] = []
     if len(searches) > 1:
-        whole = np.concatenate([searches[0].commits, *(s.proposals for s in searches[1:])])
-        lines.append((f"{strategy}: all searches, one after another", [whole]))
+        lines.append((f"{strategy}: all searches together", [run.searched]))
     lines.append((_restarts_name(strategy, restarts), [stage.commits for stage in restarts]))
     lines += [(stage.name, [stage.commits]) for stage in run.baselines]
     return tuple(

@@ -16,6 +16,7 @@ from optdsl.evolve.driver import (
     Search,
     SearchResult,
     SearchSettings,
+    take_turns,
 )
 from optdsl.evolve.hurdles import Hurdles
 from optdsl.evolve.judge import Job, Outcome, estimates
@@ -304,6 +305,61 @@ def test_what_other_searches_found_is_not_evaluated_again(initial, paper_functio
     assert again.result.progress.evaluations == 0
     assert all(commit.judged is None for commit in again.commits)
     assert [(c.key, c.fitness) for c in again.commits] == [(c.key, c.fitness) for c in base.commits]
+
+
+def test_searches_that_take_turns(initial, paper_functions) -> None:
+    """Each is what it is alone; what they share is judged once, for the first that asks."""
+    settings = [replace(SETTINGS, programs=100 - i, seed=i, stage=f"s{i}") for i in range(3)]
+    alone = [run(initial, paper_functions, one).commits for one in settings]
+    commits, engine, knowledge = list[Commit](), Eager(), Knowledge()
+    searches = [
+        search(
+            initial,
+            engine,
+            paper_functions,
+            commits.append,
+            settings=one,
+            knowledge=knowledge,
+        )
+        for one in settings
+    ]
+    take_turns(searches)
+    order = [(commit.number, commit.stage) for commit in commits]
+    assert order == sorted(order)
+    for one, own in zip(settings, alone, strict=True):
+        mine = [replace(c, judged=None) for c in commits if c.stage == one.stage]
+        assert mine == [replace(c, judged=None) for c in own]
+    first: dict[str, Commit] = {}
+    for commit in commits:
+        first.setdefault(commit.key, commit)
+    assert sorted(engine.submitted) == sorted(engine.asked) == sorted(first)
+    assert [c.key for c in commits if c.judged] == list(first)
+    for each in searches:
+        new = [c for c in first.values() if c.stage == each.stage and c.number >= 0]
+        assert each.progress().evaluations == len(new)
+
+
+def test_searches_that_take_turns_and_an_earlier_run(initial, paper_functions) -> None:
+    """What one of them borrowed another may commit first."""
+    earlier = {c.key: outcome(c.fitness) for c in run(initial, paper_functions).commits}
+    knowledge = Knowledge(lookup=earlier.get)
+    commits, engine = list[Commit](), Eager()
+    long, short = (
+        search(
+            initial,
+            engine,
+            paper_functions,
+            commits.append,
+            settings=replace(SETTINGS, lag=lag, stage=f"lag {lag}"),
+            knowledge=knowledge,
+        )
+        for lag in (30, 2)
+    )
+    take_turns([long, short])
+    judged = [c.key for c in commits if c.judged]
+    assert sorted(judged) == sorted({c.key for c in commits})
+    assert not knowledge.found
+    assert all(c.judged.borrowed == (c.key in earlier) for c in commits if c.judged)
 
 
 @pytest.mark.parametrize("evaluations", [None, 40])

@@ -1,7 +1,6 @@
 """Curves: the best so far, rates over a window, means over searches."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,7 +62,7 @@ def test_mean_and_standard_error_over_the_restarts() -> None:
     two["fitness"] -= 1
     found = curves(run_of(restart(1, ONE), restart(2, two))).fitness_by_programs
     assert [(curve.series, curve.searches) for curve in found] == [
-        ("evolution: all searches, one after another", 1),
+        ("evolution: all searches together", 1),
         ("evolution: one search, mean of 2", 2),
     ]
     together, mean = found
@@ -72,11 +71,22 @@ def test_mean_and_standard_error_over_the_restarts() -> None:
     assert mean.error == pytest.approx([0.5] * 5)
 
 
-def test_a_restart_under_way_is_not_in_the_mean() -> None:
-    run = run_of(restart(1, ONE), restart(2, ONE), restart(3, ONE[:2]), best=None)
-    assert [curve.searches for curve in curves(run).fitness_by_evaluations] == [1, 2]
-    assert [curve.searches for curve in curves(replace(run, best="")).hit_rate] == [3]
-    assert [c.searches for c in curves(run_of(restart(1, ONE), best=None)).hit_rate] == [1]
+def test_restarts_under_way_are_in_the_mean() -> None:
+    """They take turns, so all are as far as one another."""
+    run = run_of(restart(1, ONE), restart(2, ONE), restart(3, ONE), best=None)
+    assert [curve.searches for curve in curves(run).fitness_by_evaluations] == [1, 3]
+
+
+def test_all_searches_together_are_in_the_order_of_their_commits() -> None:
+    better, last = ONE.copy(), ONE.copy()
+    better["fitness"] = [-5, -4, -2, -2, -2]
+    last["fitness"] = [-1, -1, -1, 0, -1]
+    best = Stage("evolution-best", "evolution", Part.BEST, last)
+    run = run_of(restart(1, ONE), restart(2, better), best)
+    assert run.searched["number"].tolist() == [-1, 0, 0, 1, 1, 2, 2, 3, 3, 0, 1, 2, 3]
+    assert curves(run).fitness_by_programs[0].mean == [
+        -5, -5, -4, -3, -2, -2, -2, -1, -1, -1, -1, 0, 0,
+    ]  # fmt: skip
 
 
 def test_a_search_that_has_found_nothing_is_at_minus_infinity() -> None:
@@ -105,7 +115,7 @@ def test_long_curves_are_thinned_and_keep_their_ends() -> None:
 def test_the_curves_of_a_whole_run(whole: Summary) -> None:
     found = whole.curves
     assert [curve.series for curve in found.fitness_by_evaluations] == [
-        "evolution: all searches, one after another",
+        "evolution: all searches together",
         "evolution: one search, mean of 3",
         "tune",
         "random",

@@ -171,7 +171,7 @@ def test_no_or_a_broken_configuration(run: RunFolder) -> None:
 def test_a_foreign_database_one_of_another_format_and_none(run: RunFolder) -> None:
     path = run.folder / "run.sqlite"
     run.db.execute("PRAGMA user_version=1")
-    with pytest.raises(StoreError, match="has the format 1, and this optdsl reads 4"):
+    with pytest.raises(StoreError, match="has the format 1, and this optdsl reads 5"):
         summarize(run.folder)
     run.db.execute("PRAGMA application_id=7")
     with pytest.raises(StoreError, match="is not a database of optdsl"):
