@@ -3,10 +3,15 @@
 The instructions are those of the table, through the same expressions as the other lowerings; a
 `switch` chooses among them. A register is a row of shape (seeds, weights), so that one dispatch
 serves all seeds of an evaluation.
+
+On an accelerator a dispatch costs more than the work, so many programs go side by side: every
+instruction is then computed for each of them, and one is chosen. On a processor that would cost as
+many times more as there are instructions.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -190,3 +195,36 @@ def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
         "first_constant": np.int32(bytecode.first_constant),
         "loaded": np.int32(bytecode.loaded),
     }
+
+
+BY_PROGRAM = {"code": 0, "length": None, "constants": 0, "first_constant": 0, "loaded": 0}
+"""The axis of the programs in `stacked_arrays`."""
+
+
+def stacked_arrays(programs: Sequence[Bytecode]) -> dict[str, Any]:
+    """What the loop takes of several programs for one machine.
+
+    They are as long as the longest: after its end a program computes something into the register
+    of the gradient, which the next step overwrites.
+    """
+    arrays = [program_arrays(program) for program in programs]
+    stacked = {name: np.stack([one[name] for one in arrays]) for name in BY_PROGRAM}
+    return stacked | {"length": np.max(stacked["length"])}
+
+
+def initial_side_by_side(machine: Machine, programs: dict[str, Array], weights: Array) -> Array:
+    """`initial_registers` of several programs: (registers, programs, seeds, width) float32."""
+    each = jax.vmap(partial(initial_registers, machine), in_axes=(BY_PROGRAM, None), out_axes=1)
+    return each(programs, weights)
+
+
+def run_side_by_side(
+    table: list[Instruction],
+    registers: Array,
+    programs: dict[str, Array],
+    gradients: Array,
+    inputs: Inputs,
+) -> Array:
+    """`run_program` for several programs; gradients are (programs, seeds, width)."""
+    each = jax.vmap(partial(run_program, table), in_axes=(1, BY_PROGRAM, 0, None), out_axes=1)
+    return each(registers, programs, gradients, inputs)

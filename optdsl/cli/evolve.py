@@ -14,7 +14,7 @@ from optdsl.cli.evolve_config import begin, read
 from optdsl.cli.options import numbers, positive
 from optdsl.cli.output import FINDINGS, fail, print_json, say
 from optdsl.evolve.config import RECIPES
-from optdsl.evolve.engines import ENGINES, EngineError, EngineOptions
+from optdsl.evolve.engines import ENGINES, EngineError, EngineOptions, needs_no_workers
 from optdsl.evolve.judge import EVALUATORS
 from optdsl.evolve.mutations import MUTATIONS
 from optdsl.evolve.proposals import KEYS
@@ -119,7 +119,8 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     learning rate is 1 for a program that multiplies `lr` by a constant of its own, as AdamW here
     does, else the task's.
 
-    The result depends on neither --workers nor --engine. A run that was stopped, however, goes on
+    The result depends on neither --workers nor --engine; a GPU or TPU of this machine judges many
+    programs in one call, without workers. A run that was stopped, however, goes on
     with --resume; a task in a file of your own must then be named again.
 
     With --meta-task the leader of a search, the best program at the time, is also judged on a
@@ -138,6 +139,8 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     workers = options["workers"]
     workers = cores() if workers is None else workers
     engine_options = EngineOptions(workers, options["deadline"], options["address"])
+    alone = options["engine"] == "local" and needs_no_workers(setup.spec)
+    where = "side by side" if alone else f"{workers} worker{'' if workers == 1 else 's'}"
 
     def start() -> Any:
         return ENGINES[options["engine"]](setup.spec, engine_options)
@@ -145,7 +148,7 @@ def command(file: str | None, resume: str | None, as_json: bool, **options: Any)
     too = f", its leaders judged on {config.meta_task} too" if config.meta_task else ""
     say(
         f"{'going on' if resume else 'searching'} for {config.task} in {folder}"
-        f" ({config.evaluator} evaluator, {workers} worker{'' if workers == 1 else 's'}){too}"
+        f" ({config.evaluator} evaluator, {where}){too}"
     )
     line = ProgressLine(time.monotonic)
     try:

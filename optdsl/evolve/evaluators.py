@@ -1,12 +1,18 @@
 """The rule by which a run chooses its evaluator: what an evaluation costs, measured."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
+from optdsl.backends.bytecode import UnsupportedProgram
 from optdsl.evolve.config import RunConfig
-from optdsl.evolve.judge import EVALUATORS, Run
+from optdsl.evolve.engines import on_accelerator
+from optdsl.evolve.judge import EVALUATORS
 from optdsl.ir import Program
 from optdsl.passes.protect import protect
+from optdsl.tasks.evaluation import SIDE_BY_SIDE, BytecodeEvaluator
 from optdsl.tasks.task import Task
 
 QUICK = 0.25
@@ -26,16 +32,14 @@ def choose_evaluator(task: Task, program: Program, config: RunConfig) -> Choice:
 
     Measured on the initial program: the register machine costs one training run for each seed, the
     jitted lowering also tracing and compiling. Few programs get more seeds than the first rung's,
-    so these count.
+    so these count; on an accelerator, what one of many programs side by side costs.
     """
     executed = protect(program) if config.protected else program
     seeds = config.seeds[0]
-    first = EVALUATORS["bytecode"](task, config.learning_rate)(executed)
-    first((0,))  # compiles what is compiled once
-    machine = _seconds(first) * seeds
+    machine = _seconds_of_bytecode(task, executed, config.learning_rate) * seeds
     if machine < QUICK:
         return Choice("bytecode", f"bytecode evaluator: {machine * 1e3:.0f} ms for a new program")
-    compiled = EVALUATORS["jit"](task, config.learning_rate)(executed)
+    compiled = partial(EVALUATORS["jit"](task, config.learning_rate)(executed), (0,))
     with_compilation, alone = _seconds(compiled), _seconds(compiled)
     jitted = with_compilation + (seeds - 1) * alone
     best = "bytecode" if machine <= jitted else "jit"
@@ -46,7 +50,20 @@ def choose_evaluator(task: Task, program: Program, config: RunConfig) -> Choice:
     )
 
 
-def _seconds(run: Run) -> float:
+def _seconds_of_bytecode(task: Task, program: Program, learning_rate: float) -> float:
+    if on_accelerator():
+        programs = [program] * SIDE_BY_SIDE
+        with suppress(UnsupportedProgram):
+            evaluator = BytecodeEvaluator(task, (0,))
+            many = partial(evaluator.evaluate_side_by_side, programs, learning_rate)
+            many()  # compiles what is compiled once
+            return _seconds(many) / SIDE_BY_SIDE
+    run = partial(EVALUATORS["bytecode"](task, learning_rate)(program), (0,))
+    run()
+    return _seconds(run)
+
+
+def _seconds(run: Callable[[], object]) -> float:
     began = perf_counter()
-    run((0,))
+    run()
     return perf_counter() - began

@@ -6,7 +6,7 @@ seed, and winners, which are the luckiest of thousands, are measured on many.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import accumulate
@@ -157,7 +157,7 @@ def bytecode_evaluator(task: "Task", learning_rate: float) -> Prepare:
 
     def prepare(program: Program) -> Run:
         try:
-            evaluator((0,)).check(program)
+            evaluator((0,)).machine(program)
         except UnsupportedProgram:
             return jit_evaluator(task, learning_rate)(program)
         return partial(run, program)
@@ -204,7 +204,7 @@ def judge(spec: JudgeSpec, job: Job) -> Outcome:
     began = perf_counter()
     prepare = prepare_for(job.spec or spec)
     try:
-        scores = _climb(prepare(job.program), job)
+        scores = _drive(climb(job), prepare(job.program))
     except MemoryError:
         raise
     except Exception as error:
@@ -212,18 +212,32 @@ def judge(spec: JudgeSpec, job: Job) -> Outcome:
     return Outcome(scores, seconds=perf_counter() - began)
 
 
-def _climb(run: Run, job: Job) -> tuple[Score, ...]:
+Climb = Generator[tuple[int, ...], Sequence[Score], tuple[Score, ...]]
+"""Yields seeds, is sent their scores, and returns all scores."""
+
+
+def climb(job: Job) -> Climb:
     """Scores up to the first rung whose floor is missed, or the first seed that fails."""
     scores: list[Score] = []
     for floor, seeds in zip((-math.inf, *job.floors), job.rungs, strict=False):
         if scores and estimate([valid for valid, _ in scores], job.baseline) < floor:
             break
         for begin in range(0, len(seeds), SIDE_BY_SIDE):
-            scores += run(seeds[begin : begin + SIDE_BY_SIDE])
+            scores += yield seeds[begin : begin + SIDE_BY_SIDE]
             failed = [i for i, (validation, _) in enumerate(scores) if validation == FAILED]
             if failed:
                 return tuple(scores[: failed[0] + 1])
     return tuple(scores)
+
+
+def _drive(steps: Climb, run: Run) -> tuple[Score, ...]:
+    """What it returns, each of its seeds trained when it asks."""
+    try:
+        seeds = next(steps)
+        while True:
+            seeds = steps.send(run(seeds))
+    except StopIteration as end:
+        return end.value
 
 
 def in_one_line(error: Exception) -> str:

@@ -14,15 +14,18 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from optdsl.backends.bytecode import WEIGHTS, Machine, UnsupportedProgram, encode
+from optdsl.backends.bytecode import MACHINES, WEIGHTS, Machine, UnsupportedProgram, encode
 from optdsl.backends.jax_lowering import apply_program, zero_state
 from optdsl.backends.register_machine import (
     Inputs,
     Layout,
     initial_registers,
+    initial_side_by_side,
     instructions,
     program_arrays,
     run_program,
+    run_side_by_side,
+    stacked_arrays,
 )
 from optdsl.ir import Program, Role
 from optdsl.passes.fold import default_values
@@ -64,13 +67,9 @@ class BytecodeEvaluator:
         leaves = jax.tree.leaves(data[0].weights)
         if any(leaf.dtype != jnp.float32 for leaf in leaves):
             raise UnsupportedProgram("the task's weights are not all float32")
-        self._run = _training_loop(task)
+        self._run, self._run_many = _training_loop(task, False), _training_loop(task, True)
         self._weights = jnp.stack([ravel_pytree(one.weights)[0] for one in data])
         self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
-
-    def check(self, program: Program) -> None:
-        """Raises `UnsupportedProgram` if the register machine can't run it."""
-        encode(prepare(program, default_values(program)))
 
     def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
         """Train once for each seed.
@@ -88,30 +87,91 @@ class BytecodeEvaluator:
         validation, test = (tuple(map(as_score, np.asarray(part))) for part in run)
         return Scores(validation, test)
 
+    def evaluate_side_by_side(
+        self, programs: Sequence[Program], learning_rate: float = 1.0
+    ) -> list[Scores]:
+        """The same of many programs, as many in one call as memory allows: for accelerators.
+
+        Their number is not compiled in: every call is of `width` programs, the last one's repeated.
+
+        Raises:
+            UnsupportedProgram: if the register machine can't run one of them.
+        """
+        encoded = [encode(prepare(one, default_values(one))) for one in programs]
+        found: dict[int, Scores] = {}
+        for machine in MACHINES:
+            mine = [i for i, (its, _) in enumerate(encoded) if its == machine]
+            width = self.width(machine)
+            for begin in range(0, len(mine), width):
+                chunk = mine[begin : begin + width]
+                padded = chunk + chunk[-1:] * (width - len(chunk))
+                arrays = stacked_arrays([encoded[i][1] for i in padded])
+                rate = np.float32(learning_rate)
+                run = self._run_many(machine, self._weights, self._plan, arrays, rate)
+                validation, test = (np.asarray(part) for part in run)
+                for row, i in enumerate(chunk):
+                    found[i] = Scores(
+                        tuple(map(as_score, validation[row])), tuple(map(as_score, test[row]))
+                    )
+        return [found[i] for i in range(len(programs))]
+
+    def machine(self, program: Program) -> Machine:
+        """What it would run on.
+
+        Raises:
+            UnsupportedProgram: if the register machine can't run it.
+        """
+        return encode(prepare(program, default_values(program)))[0]
+
+    def width(self, machine: Machine) -> int:
+        """How many programs fit side by side into `SIDE_BY_SIDE_BYTES` of registers."""
+        bytes_each = 4 * machine.registers * self._weights.size
+        return max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // max(bytes_each, 1)))
+
+
+SIDE_BY_SIDE = 64
+"""So many programs at most are trained in one call."""
+
+SIDE_BY_SIDE_BYTES = 4 << 30
+"""What their registers may take."""
+
 
 @cache
-def _training_loop(task: Task) -> Any:
+def _training_loop(task: Task, side_by_side: bool) -> Any:
     """The loop for a task, shared by all evaluators of a process: compiled for each machine and
-    number of seeds."""
+    number of seeds, and of programs side by side."""
     weights = jax.eval_shape(task.init, jax.random.key(0))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), weights)
     layout = Layout.of([leaf.shape for leaf in jax.tree.leaves(weights)])
     unravel = ravel_pytree(zeros)[1]
-    return jax.jit(partial(_run_bytecode, task, layout, unravel), static_argnums=0)
+    loop = partial(_run_bytecode, task, layout, unravel, side_by_side)
+    return jax.jit(loop, static_argnums=0)
 
 
 def _run_bytecode(
     task: Task,
     layout: Layout,
     unravel: Any,
+    side_by_side: bool,
     machine: Machine,
     weights: jax.Array,
     plan: Any,
     program: dict[str, jax.Array],
     learning_rate: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The validation and test scores of all seeds, (seeds,) each; NaN for a diverged one."""
+    """The validation and test scores of all seeds, (seeds,) or (programs, seeds) each; NaN for a
+    diverged one."""
     table = instructions(layout)
+    start, run = initial_registers, run_program
+    if side_by_side:
+        start, run = initial_side_by_side, run_side_by_side
+
+    def for_each(function: Any, *others: int | None) -> Any:
+        """Over seeds, or over programs and seeds; the others have no axis of programs."""
+        over_seeds = jax.vmap(function)
+        if not side_by_side:
+            return over_seeds
+        return jax.vmap(over_seeds, in_axes=(0, *others))
 
     def gradient(row: jax.Array, step_plan: Any) -> jax.Array:
         return jax.grad(lambda flat: task.loss(unravel(flat), step_plan))(row)
@@ -125,13 +185,13 @@ def _run_bytecode(
         # gradient's last operations are recomputed for each (see docs/decisions.md).
         gradients = lax.cond(
             program["length"] >= 0,
-            jax.vmap(gradient),
+            for_each(gradient, None),
             lambda weights, _: weights,
             registers[WEIGHTS],
             step_plan,
         )
         inputs = Inputs(learning_rate * task.schedule(t), (t + 1).astype(jnp.float32))
-        registers = run_program(table, registers, program, gradients, inputs)
+        registers = run(table, registers, program, gradients, inputs)
         return t + 1, alive & in_range(registers), registers
 
     def in_range(registers: jax.Array) -> jax.Array:
@@ -141,12 +201,12 @@ def _run_bytecode(
         t, alive, _ = carry
         return (t < task.steps) & jnp.any(alive)
 
-    registers = initial_registers(machine, program, weights)
-    start = (jnp.int32(0), in_range(registers), registers)
-    _, alive, registers = lax.while_loop(goes_on, train_step, start)
+    registers = start(machine, program, weights)
+    first = (jnp.int32(0), in_range(registers), registers)
+    _, alive, registers = lax.while_loop(goes_on, train_step, first)
 
     def score(part: str) -> jax.Array:
-        scores = jax.vmap(lambda row: task.score(unravel(row), part))(registers[WEIGHTS])
+        scores = for_each(lambda row: task.score(unravel(row), part))(registers[WEIGHTS])
         return jnp.where(alive, scores, jnp.nan)
 
     return score(VALIDATION), score(TEST)

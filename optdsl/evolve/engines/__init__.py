@@ -39,12 +39,29 @@ class EngineOptions:
 
 
 def _local(spec: JudgeSpec, options: EngineOptions) -> Engine:
-    from optdsl.evolve.engines.local import LocalEngine
-    from optdsl.evolve.engines.serial import SerialEngine
+    if needs_no_workers(spec):
+        from optdsl.evolve.engines.side_by_side import SideBySideEngine
 
+        return SideBySideEngine(spec)
     if options.workers == 0:
+        from optdsl.evolve.engines.serial import SerialEngine
+
         return SerialEngine(spec)
+    from optdsl.evolve.engines.local import LocalEngine
+
     return LocalEngine(spec, options)
+
+
+def needs_no_workers(spec: JudgeSpec) -> bool:
+    """Whether this machine's accelerator judges many programs in one call, without workers."""
+    return spec.evaluator == "bytecode" and on_accelerator()
+
+
+def on_accelerator() -> bool:
+    """Whether JAX trains on a GPU or a TPU here."""
+    import jax
+
+    return jax.default_backend() != "cpu"
 
 
 def _ray(spec: JudgeSpec, options: EngineOptions) -> Engine:

@@ -1,0 +1,151 @@
+"""Many programs in each call of the register machine: the same outcomes as one by one."""
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from support.search import CONFIG
+
+from optdsl.diagnostics import Source
+from optdsl.evolve import engines
+from optdsl.evolve.engines import ENGINES, EngineOptions
+from optdsl.evolve.engines.serial import SerialEngine
+from optdsl.evolve.engines.side_by_side import SideBySideEngine
+from optdsl.evolve.evaluators import choose_evaluator
+from optdsl.evolve.genome import from_program
+from optdsl.evolve.judge import Job, JudgeSpec, Outcome
+from optdsl.evolve.mutations import MUTATIONS
+from optdsl.evolve.proposals import KEYS, Space, check, propose
+from optdsl.frontend import find_source, load, stdlib
+from optdsl.ir import Program
+from optdsl.ops import FunctionSet, functions
+from optdsl.passes.fold import bind, default_values
+from optdsl.passes.hashing import structural_hash
+from optdsl.tasks import TaskSource, get_task
+from optdsl.tasks.evaluation import BytecodeEvaluator
+
+SPEC = JudgeSpec(TaskSource("quadratic"), 0.03, "bytecode")
+RUNGS = ((0,), (1, 2), (3, 4))
+FLOORS = (-9.0, -8.1)
+
+
+def mutants(count: int) -> Iterator[Program]:
+    """Distinct programs from AdamW, each a step away from the one before."""
+    program = load(find_source("adamw"))
+    space = Space(functions(FunctionSet.PAPER), KEYS["structural"], False)
+    candidate = check(from_program(bind(program, default_values(program))), space.key)
+    assert candidate is not None
+    rng = random.Random(3)
+    for _ in range(count):
+        candidate = propose(candidate.genome, rng, MUTATIONS["evolution"], space).candidate
+        yield candidate.program
+
+
+def jobs() -> list[Job]:
+    """Of programs that climb, fall, diverge at once, and that the machine can't run."""
+    programs = [load(find_source(name)) for name in ("sgd", "lion", "adam", "muon", "amsgrad")]
+    programs.append(load(Source("<test>", "def train(w):\n    return w + 1e30 * 1e30\n")))
+    programs += mutants(20)
+    found = {structural_hash(one): one for one in programs}
+    return [Job(key, program, RUNGS, FLOORS) for key, program in found.items()]
+
+
+def scores(engine: engines.Engine, wanted: list[Job]) -> list[object]:
+    """What they get, all submitted before the first is asked for."""
+    with closing(engine):
+        for job in wanted:
+            engine.submit(job)
+        outcomes = [engine.result(job.key) for job in wanted]
+    return [(one.scores, one.failure) for one in outcomes]
+
+
+@pytest.fixture(scope="module")
+def one_by_one() -> list[object]:
+    return scores(SerialEngine(SPEC), jobs())
+
+
+def test_the_same_outcomes(one_by_one: list[object]) -> None:
+    assert scores(SideBySideEngine(SPEC), jobs()) == one_by_one
+    trained = {len(found) for found, _ in one_by_one}  # pyright: ignore
+    assert trained >= {1, 3, 5}, "some climb, some do not"
+
+
+def test_outcomes_do_not_depend_on_what_is_judged_together(one_by_one: list[object]) -> None:
+    wanted = jobs()
+    found = [each for job in wanted[::5] for each in scores(SideBySideEngine(SPEC), [job])]
+    assert found == one_by_one[::5]
+
+
+def test_every_program_of_the_standard_library_that_the_machine_can_run() -> None:
+    evaluator = BytecodeEvaluator(get_task("quadratic"), (0, 1))
+    programs = [load(find_source(name)) for name in stdlib()]
+    able = [one for one in programs if _runs(evaluator, one)]
+    assert len(able) > 40
+    assert evaluator.evaluate_side_by_side(able, 0.01) == [
+        evaluator.evaluate(one, 0.01) for one in able
+    ]
+
+
+def _runs(evaluator: BytecodeEvaluator, program: Program) -> bool:
+    try:
+        evaluator.machine(program)
+    except ValueError:
+        return False
+    return True
+
+
+def test_more_programs_than_fit_into_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optdsl.tasks.evaluation.SIDE_BY_SIDE", 2)
+    evaluator = BytecodeEvaluator(get_task("quadratic"), (0,))
+    programs = [load(find_source(name)) for name in ("sgd", "lion", "adam", "signsgd", "lamb")]
+    assert evaluator.evaluate_side_by_side(programs, 0.01) == [
+        evaluator.evaluate(one, 0.01) for one in programs
+    ]
+    assert evaluator.evaluate_side_by_side([]) == []
+
+
+def test_few_registers_fit_where_weights_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optdsl.tasks.evaluation.SIDE_BY_SIDE_BYTES", 3 * 4 * 32 * 2 * 18)
+    evaluator = BytecodeEvaluator(get_task("quadratic"), (0, 1))
+    machine = evaluator.machine(load(find_source("sgd")))
+    assert (machine.registers, evaluator.width(machine)) == (32, 3)
+
+
+def test_a_job_of_another_task_is_judged_by_its_own() -> None:
+    program = load(find_source("sgd"))
+    other = replace(SPEC, task=TaskSource("rosenbrock"), learning_rate=0.001)
+    job = Job("meta", program, ((0, 1),), spec=other)
+    assert scores(SideBySideEngine(SPEC), [job]) == scores(SerialEngine(SPEC), [job])
+
+
+def test_a_call_that_fails_is_made_again_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*args: object) -> None:
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    monkeypatch.setattr(BytecodeEvaluator, "evaluate_side_by_side", out_of_memory)
+    wanted = jobs()[:2]
+    assert scores(SideBySideEngine(SPEC), wanted) == scores(SerialEngine(SPEC), wanted)
+
+
+def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = EngineOptions(workers=0, deadline=10.0)
+    assert isinstance(ENGINES["local"](SPEC, options), SerialEngine)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    assert isinstance(ENGINES["local"](SPEC, options), SideBySideEngine)
+    assert isinstance(ENGINES["local"](replace(SPEC, evaluator="jit"), options), SerialEngine)
+
+
+def test_the_rule_counts_what_one_of_many_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def evaluate(self: object, programs: list[Program], rate: float) -> list[Outcome]:
+        calls.append(len(programs))
+        return []
+
+    monkeypatch.setattr("optdsl.evolve.evaluators.on_accelerator", lambda: True)
+    monkeypatch.setattr(BytecodeEvaluator, "evaluate_side_by_side", evaluate)
+    choice = choose_evaluator(get_task("quadratic"), load(find_source("sgd")), CONFIG)
+    assert choice.evaluator == "bytecode"
+    assert calls == [64, 64]
