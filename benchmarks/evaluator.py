@@ -43,12 +43,12 @@ from optdsl.passes.pipeline import prepare
 from optdsl.resources import search_start
 from optdsl.tasks import get_task
 from optdsl.tasks.evaluation import (
-    FAILED,
     BytecodeEvaluator,
     evaluate_jitted,
     run_jitted,
     seed_data,
 )
+from optdsl.tasks.scores import FAILED
 from optdsl.tasks.task import Task
 
 EVERY = 10
