@@ -11,6 +11,9 @@ from optdsl.evolve.meta import Point, falls
 from optdsl.evolve.rescore import REPORT_SEEDS, Report
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
+from optdsl.passes.hashing import structural_hash
+from optdsl.simplify.formal import simplify_exactly
+from optdsl.simplify.steps import Trail
 from optdsl.tasks.statistics import Difference
 
 TUNE = "tune"
@@ -33,7 +36,7 @@ class Summary:
     """The best's over the tuned program."""
     best: Report
     best_program: Program
-    best_hash: str
+    """As it is written to `best.opt`."""
     meta: tuple[Point, ...]
     """The searches' leaders on the meta task, if there is one."""
     folder: Path
@@ -97,15 +100,22 @@ class Summary:
                 "fitness_standard_error": self.best.fitness_error,
                 "test_fitness": self.best.test_fitness,
                 "test_fitness_standard_error": self.best.test_error,
-                "hash": self.best_hash,
+                "hash": structural_hash(self.best_program),
                 "statements": len(self.best_program.operations),
                 "file": str(self.best_file),
             },
         }
 
 
+def as_written(program: Program) -> Program:
+    """What `best.opt` holds of a program: simplified as far as no bit of its training changes."""
+    trail = Trail(program)
+    simplify_exactly(trail)
+    return trail.program
+
+
 def best_text(summary: Summary, lineage: list[Ancestor]) -> str:
-    """`best.opt`: the best program without what is dead, its scores and lineage in comments."""
+    """`best.opt`: the best program, its scores and lineage in comments."""
     config, best, initial = summary.config, summary.best, summary.initial
     tuned = summary.tuned
     lines = [
@@ -118,6 +128,7 @@ def best_text(summary: Summary, lineage: list[Ancestor]) -> str:
         f"with its constants tuned: {tuned.fitness:.4f}, test {tuned.test_fitness:.4f}.",
         f"# Train it again: optdsl train best.opt --task {config.task} "
         f"--lr {config.learning_rate!r}",
+        f"# Make it shorter by evidence: optdsl simplify best.opt --task {config.task}",
         "#",
         f"# Lineage: {len(lineage) - 1} mutations; those that raised the search's fitness:",
         *(f"#   {a.stage} {a.number}, {a.mutation}: {a.fitness:.4f}" for a in gains(lineage[::-1])),

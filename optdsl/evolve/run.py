@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from optdsl.diagnostics import Source
-from optdsl.evolve.best import TUNE, Summary, best_text
+from optdsl.evolve.best import TUNE, Summary, as_written, best_text
 from optdsl.evolve.cache import FitnessCache
 from optdsl.evolve.config import (
     CONFIG_FILE,
@@ -184,8 +184,7 @@ class _Sitting:
             tuned_program=compared[TUNE],
             gain=gain(scored[1], scored[2 + list(compared).index(TUNE)]),
             best=best_report,
-            best_program=programs[1],
-            best_hash=structural_hash(programs[1]),
+            best_program=as_written(programs[1]),
             meta=tuple(points(self.store.db)),
             folder=self.run_.folder,
         )

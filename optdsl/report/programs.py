@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from optdsl.diagnostics import OptError, Source
+from optdsl.evolve.best import as_written
 from optdsl.evolve.finds import Found, best_of_stages, rank
 from optdsl.evolve.lineage import gains
 from optdsl.evolve.lineage import lineage as lineage_of
@@ -72,7 +73,7 @@ def winner(db: sqlite3.Connection, run: RunData) -> Found | None:
         wanted = key(best)
         for one in leaders:
             program = _executed(run, _load(one.key, one.text))
-            if program is not None and key(program) == wanted:
+            if program is not None and key(as_written(program)) == wanted:
                 return one
     return leaders[0] if leaders else None
 

@@ -20,6 +20,7 @@ from optdsl.cli import main
 from optdsl.diagnostics import Source
 from optdsl.evolve import judge as judge_module
 from optdsl.evolve import run as run_module
+from optdsl.evolve.best import as_written
 from optdsl.evolve.config import RECIPES, read_config
 from optdsl.evolve.engines import serial
 from optdsl.evolve.judge import EVALUATORS, Job, JudgeSpec, Outcome, Prepare, Run, prepare_for
@@ -29,6 +30,7 @@ from optdsl.frontend import find_source, load
 from optdsl.ir import Program, print_program
 from optdsl.ops import OPS
 from optdsl.passes.hashing import structural_hash
+from optdsl.passes.live import remove_dead_state
 from optdsl.tasks import TaskSource, get_task
 from optdsl.tasks.evaluation import evaluate_jitted
 from optdsl.tasks.task import Task
@@ -69,7 +71,10 @@ def check_database(folder: Path, summary: dict[str, Any]) -> None:
     assert len(keys) == summary["evaluations"] + 1  # the initial program's
     programs = {row["key"]: row for row in db.execute("SELECT * FROM programs")}
     assert keys <= set(programs)
-    assert summary["best"]["hash"] in keys
+    found = [
+        as_written(remove_dead_state(load(Source("<row>", programs[k]["text"])))) for k in keys
+    ]
+    assert summary["best"]["hash"] in map(structural_hash, found)
     tuned = list(db.execute("SELECT * FROM proposals WHERE stage = 'tune'"))
     assert {row["key"] for row in tuned} | keys == set(programs)
     assert len({row["key"] for row in tuned}) == summary["evaluations"] + 1

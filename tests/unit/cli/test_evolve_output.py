@@ -123,7 +123,6 @@ def summary(best: Report, tuned: Report, folder: Path = Path("runs/x")) -> Summa
         gain=gain([(-1.0, -1.0)] * 2, [(-2.0, -2.0), (-1.0, -1.0)]),
         best=best,
         best_program=program,
-        best_hash="00",
         meta=(),
         folder=folder,
     )

@@ -12,7 +12,7 @@ import pytest
 from support.search import CONFIG, FakeEngine, score, tables
 
 from optdsl.diagnostics import Source
-from optdsl.evolve.best import Summary
+from optdsl.evolve.best import Summary, as_written
 from optdsl.evolve.config import to_toml
 from optdsl.evolve.judge import Job, Outcome
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS
@@ -22,6 +22,8 @@ from optdsl.frontend import load
 from optdsl.ir import Program, Role, print_program
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import remove_dead_state
+from optdsl.tasks import get_task
+from optdsl.tasks.evaluation import BytecodeEvaluator
 from optdsl.tasks.scores import FAILED
 
 SEARCH_SEEDS = tuple(range(CONFIG.seeds[-1]))
@@ -323,7 +325,6 @@ def test_best_opt_tells_where_it_comes_from(tmp_path: Path) -> None:
     summary = run(tmp_path / "run")
     text = summary.best_file.read_text(encoding="utf-8")
     assert load(Source("best.opt", text)).operations == summary.best_program.operations
-    assert structural_hash(summary.best_program) == summary.best_hash
     comments = [line for line in text.splitlines() if line.startswith("#")]
     assert comments[0] == "# The best of 120 programs that optdsl 1.2.3 made for the task a task."
     assert f"validation {summary.best.fitness:.4f}" in text
@@ -410,3 +411,24 @@ def test_a_baseline_that_has_nothing_new_to_propose_ends(tmp_path: Path) -> None
     nothing = "def train(g):\n    return g\n"
     summary = run(tmp_path / "run", program=nothing, baselines=("tune", "random"))
     assert summary.baselines["random"] == summary.initial
+
+
+def test_what_is_written_trains_to_the_same_bits() -> None:
+    """Dead statements, constants of constants, and what is computed twice go; nothing else."""
+    text = """
+def train(w, g, m, lr):
+    a = 0.1 + 0.2
+    x = g * a
+    y = g * a
+    z = x + y
+    d = w * w
+    m = interpolate(z, m, 0.9)
+    u = sqrt(square(m))
+    u = u * lr
+    return u, m
+"""
+    program = load(Source("<test>", text))
+    written = as_written(program)
+    assert len(written.operations) == 6
+    evaluator = BytecodeEvaluator(get_task("quadratic"), (0, 1))
+    assert evaluator.evaluate(written, 0.01) == evaluator.evaluate(program, 0.01)
