@@ -1,10 +1,11 @@
 """Evolution beside tuning and random search, over seeds, on held-out test data.
 
-    python benchmarks/search.py [--json] [--tasks digits_diffusion,digits_mlp] [--programs 10000]
-                                [--seeds 5] [--compute 4] [--workers 2] [--recipe default]
+    python benchmarks/search.py [--json] [--tasks digits_diffusion,rosenbrock,digits_mlp]
+                                [--programs 12000] [--restarts 5] [--seeds 5] [--compute 4]
+                                [--workers 2] [--recipe default]
 
-Each seed is one run: `optdsl evolve --random-baseline`, every find chosen on 8 fresh seeds and
-reported on 16 others. The baselines have as many evaluations as evolution; then the same runs go
+Each seed is one run: `optdsl evolve --random-baseline` with restarts and a search from the best of
+them, every find chosen on 8 fresh seeds and reported on 16 others. The baselines have as many evaluations as evolution; then the same runs go
 on until they have `--compute` times as many. A gain is by how much the mean test score of
 evolution's best is above a baseline's, with the 95 % interval of Student's t over the runs. `ratio`
 is the smallest over the tasks, at equal evaluations, of the tuned baseline's mean score over
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace, task: str, seed: int, folder: Path) -> dict
     found = {
         1: evolve(
             "--task", task, "--programs", options.programs, "--seed", seed, "--random-baseline",
-            "--recipe", options.recipe, "--out", folder, *workers,
+            "--restarts", options.restarts, "--recipe", options.recipe, "--out", folder, *workers,
         )
     }  # fmt: skip
     if options.compute > 1:
@@ -84,8 +85,9 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one object")
-    parser.add_argument("--tasks", default="digits_diffusion,digits_mlp")
-    parser.add_argument("--programs", type=int, default=10_000)
+    parser.add_argument("--tasks", default="digits_diffusion,rosenbrock,digits_mlp")
+    parser.add_argument("--programs", type=int, default=12_000)
+    parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--compute", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
