@@ -5,11 +5,12 @@
                                 [--workers 2] [--recipe default]
 
 Each seed is one run: `optdsl evolve --random-baseline` with restarts and a search from the best of
-them, every find chosen on 8 fresh seeds and reported on 16 others. The baselines have as many evaluations as evolution; then the same runs go
-on until they have `--compute` times as many. A gain is by how much the mean test score of
-evolution's best is above a baseline's, with the 95 % interval of Student's t over the runs. `ratio`
-is the smallest over the tasks, at equal evaluations, of the tuned baseline's mean score over
-evolution's: scores are below 0, so more than 1 means that evolution is better everywhere.
+them, every find chosen on 8 fresh seeds and reported on 16 others. The baselines have as many
+evaluations as evolution; then the same runs go on until they have `--compute` times as many. A gain
+is by how much the mean test score of evolution's best is above a baseline's, with the 95 % interval
+of Student's t over the runs. `ratio` is the smallest over the tasks, at equal evaluations, of the
+tuned baseline's mean score over evolution's: scores are below 0, so more than 1 means that
+evolution is better everywhere.
 """
 
 import argparse
