@@ -14,9 +14,10 @@ from jax import lax
 
 from optdsl.backends.tracer import NOTHING, Blocks, Traced, Tracer, is_nothing
 from optdsl.ir import Program, Role
-from optdsl.ops import Kind
+from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
-from optdsl.passes.shapes import Leaf, infer_leaves, scalar_dtype
+from optdsl.passes.infer import infer
+from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
 NO_ORDER: Mapping[int, Sequence[int]] = {}
 """Of values."""
@@ -53,7 +54,6 @@ def _zeros(leaf: Leaf, like: Any) -> jax.Array:
     return jnp.zeros_like(like, dtype=leaf.dtype)
 
 
-@np.errstate(over="ignore")  # a constant beyond a dtype's range is an infinity of it
 def apply_program(
     program: Program,
     weights: Sequence[Any] | None,
@@ -79,39 +79,68 @@ def apply_program(
     Returns:
         The update's blocks in the gradients' dtypes, and the new state in the old one's.
     """
-    gradient_types = leaf_types(gradients)
-    weight_types = gradient_types if weights is None else leaf_types(weights)
-    types = infer_leaves(program, weight_types, gradient_types)
-    scalar = scalar_dtype([leaf.dtype for leaf in (*weight_types, *gradient_types)])
-    given: dict[Role, Any] = {
-        Role.WEIGHT: weights,
-        Role.GRADIENT: list(gradients),
-        Role.LEARNING_RATE: learning_rate,
-        Role.STEP: step,
-    }
-    traced: list[Traced] = []
-    for entry, declared in zip(program.inputs, types, strict=False):
-        if entry.role is Role.STATE:
-            value = state[entry.name]
-        elif entry.role is Role.HYPERPARAMETER:
-            value = hyperparameters[entry.name]
-        else:
-            value = given[entry.role]
-        if declared.kind == Kind.SCALAR and value is not None:
-            value = jnp.asarray(value, declared.leaves[0].dtype)
-        traced.append(Traced(declared.kind, value))
+    known = scalars(program, weights, gradients, learning_rate, step, hyperparameters)
+    return apply_to_arrays(program, weights, gradients, state, known, order)
 
-    shapes = [leaf.shape for leaf in weight_types]
-    tracer = Tracer(shapes, leaf_plans(program, shapes), scalar)
+
+Scalars = Mapping[int, Any]
+"""Values of a program that no array is needed for, by their numbers: arrays of one number."""
+
+
+@np.errstate(over="ignore")  # a constant beyond a dtype's range is an infinity of it
+def scalars(
+    program: Program,
+    weights: Sequence[Any] | None,
+    gradients: Sequence[Any],
+    learning_rate: Any,
+    step: Any,
+    hyperparameters: Mapping[str, Any],
+) -> Scalars:
+    """What a training step computes without its arrays; arguments as in `apply_program`."""
+    types, tracer, _ = _prepared(program, weights, gradients)
+    given = {Role.LEARNING_RATE: learning_rate, Role.STEP: step}
+    found: dict[int, Any] = {}
+    for value, entry in enumerate(program.inputs):
+        known = given.get(entry.role, hyperparameters.get(entry.name))
+        if known is not None and types[value].kind == Kind.SCALAR:
+            found[value] = jnp.asarray(known, types[value].leaves[0].dtype)
+    for value, operation in enumerate(program.operations, start=len(program.inputs)):
+        if operation.op.over is Over.NOTHING and all(a < 0 or a in found for a in operation.args):
+            args = [_operand(program, found, types, arg) for arg in operation.args]
+            found[value] = tracer.apply(value, operation.op, args, types[value]).value
+    return found
+
+
+@np.errstate(over="ignore")
+def apply_to_arrays(
+    program: Program,
+    weights: Sequence[Any] | None,
+    gradients: Sequence[Any],
+    state: Mapping[str, Any],
+    known: Scalars,
+    order: Mapping[int, Sequence[int]] = NO_ORDER,
+) -> tuple[Blocks, dict[str, Any]]:
+    """The rest of a training step; arguments and results as in `apply_program`, but for
+    `known`: from `scalars`, of these leaves or, where `is_by_leaf`, of a tree that they are in."""
+    types, tracer, gradient_types = _prepared(program, weights, gradients)
+    given = {Role.WEIGHT: weights, Role.GRADIENT: list(gradients)}
+    found: dict[int, Any] = dict(known)
+    for value, entry in enumerate(program.inputs):
+        if entry.role is Role.STATE:
+            found[value] = state[entry.name]
+        elif entry.role in given:
+            found[value] = given[entry.role]
 
     def operand(value: int) -> Traced:
-        return traced[value] if value >= 0 else Traced(Kind.SCALAR, program.constants[~value])
+        return _operand(program, found, types, value)
 
     for value, operation in enumerate(program.operations, start=len(program.inputs)):
+        if value in known:
+            continue
         args = [operand(arg) for arg in operation.args]
-        traced.append(tracer.apply(value, operation.op, args, types[value]))
+        found[value] = tracer.apply(value, operation.op, args, types[value]).value
         for earlier in order.get(value, ()):
-            traced[value] = _made_after(traced[value], traced[earlier])
+            found[value] = _made_after(operand(value), operand(earlier)).value
 
     update, *new = (operand(output) for output in program.outputs)
     update_blocks = [
@@ -122,6 +151,38 @@ def apply_program(
     for index, value in zip(program.states, new, strict=True):
         new_state[program.inputs[index].name] = tracer.stored(index, value, types[index])
     return update_blocks, new_state
+
+
+def is_by_leaf(program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]) -> bool:
+    """Whether a step on a tree is one on each leaf by itself: no sum is over the tree, no state
+    variable is a scalar, and no leaf alone has scalars of another dtype."""
+    kinds = infer(program)
+    if any(kinds[state] == Kind.SCALAR for state in program.states):
+        return False
+    if any(operation.op.over is Over.TREE for operation in program.operations):
+        return False
+    pairs = zip(leaf_types(weights or gradients), leaf_types(gradients), strict=True)
+    return len({scalar_dtype([weight.dtype, gradient.dtype]) for weight, gradient in pairs}) < 2
+
+
+def _prepared(
+    program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]
+) -> tuple[list[ValueType], Tracer, list[Leaf]]:
+    """The types of all values, what applies functions to them, and the gradients' leaves."""
+    gradient_types = leaf_types(gradients)
+    weight_types = gradient_types if weights is None else leaf_types(weights)
+    shapes = [leaf.shape for leaf in weight_types]
+    scalar = scalar_dtype([leaf.dtype for leaf in (*weight_types, *gradient_types)])
+    tracer = Tracer(shapes, leaf_plans(program, shapes), scalar)
+    return infer_leaves(program, weight_types, gradient_types), tracer, gradient_types
+
+
+def _operand(
+    program: Program, found: Mapping[int, Any], types: Sequence[ValueType], value: int
+) -> Traced:
+    if value < 0:
+        return Traced(Kind.SCALAR, program.constants[~value])
+    return Traced(types[value].kind, found[value])
 
 
 def _made_after(new: Traced, earlier: Traced) -> Traced:

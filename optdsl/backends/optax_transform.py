@@ -4,6 +4,7 @@ import inspect
 import math
 import unicodedata
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from optdsl.backends.jax_lowering import after, apply_program, zero_state
+from optdsl.backends.jax_lowering import (
+    Scalars,
+    after,
+    apply_to_arrays,
+    is_by_leaf,
+    scalars,
+    zero_state,
+)
 from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
@@ -90,6 +98,16 @@ def _transformation(
     overwrites, order = write_order(prepared), made_after(prepared)
     reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
+    def step_on(weights: Any, gradients: Any, blocks: Any, known: Scalars) -> tuple[Any, Any]:
+        update, new = apply_to_arrays(prepared, weights, gradients, blocks, known, order)
+        new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
+        descent = [-block for block in update]
+        if overwrites and weights is not None:
+            new = _ordered(prepared, overwrites, optax.apply_updates(weights, descent), new)
+        return descent, new
+
+    step_on_leaf = jax.jit(step_on)
+
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
         state = zero_state(prepared, leaves)
@@ -111,15 +129,43 @@ def _transformation(
             name: _blocks(prepared, name, value, structure) for name, value in state.state.items()
         }
         check_leaves(prepared, updates, weights, blocks)
-        update, new = apply_program(prepared, weights, gradients, blocks, rate, step, traced, order)
-        new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
-        descent = [-block for block in update]
-        if overwrites and weights is not None:
-            new = _ordered(prepared, overwrites, optax.apply_updates(weights, descent), new)
+        known = scalars(prepared, weights, gradients, rate, step, traced)
+        leaf_by_leaf = is_traced(gradients) and is_by_leaf(prepared, weights, gradients)
+        apply = partial(each_leaf, step_on_leaf) if leaf_by_leaf else step_on
+        descent, new = apply(weights, gradients, blocks, known)
         descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def is_traced(leaves: list[Any]) -> bool:
+    """Whether they stand for arrays of a function that is being compiled."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
+def each_leaf(
+    step: Callable[..., tuple[list[Any], dict[str, Any]]],
+    weights: list[Any] | None,
+    gradients: list[Any],
+    blocks: dict[str, list[Any]],
+    known: Scalars,
+) -> tuple[list[Any], dict[str, list[Any]]]:
+    """A step on each leaf by itself.
+
+    Trees have hundreds of leaves, and few shapes: a jitted step is traced once for each of them,
+    and its calls are inlined by XLA before anything else.
+    """
+    descent: list[Any] = []
+    new: dict[str, list[Any]] = {name: [] for name in blocks}
+    for i, gradient in enumerate(gradients):
+        mine = {name: [value[i]] for name, value in blocks.items()}
+        weight = None if weights is None else [weights[i]]
+        (update,), stepped = step(weight, [gradient], mine, known)
+        descent.append(update)
+        for name, (value,) in stepped.items():
+            new[name].append(value)
+    return descent, new
 
 
 def _ordered(

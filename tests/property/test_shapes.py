@@ -48,7 +48,7 @@ def evaluated(
     program: Program, weights: list[Leaf], gradients: list[Leaf], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[ValueType], list[Leaf], dict[str, list[Leaf | None]]]:
     """By `jax.eval_shape`: the types of all results, of the update, and of the new state."""
-    results: list[ValueType] = []
+    results: dict[int, ValueType] = {}
     original = tracer.Tracer.apply
 
     def recording(self: Any, value: int, op: Any, args: Any, result: Any) -> Any:
@@ -56,7 +56,7 @@ def evaluated(
         blocks = traced.value if isinstance(traced.value, list) else [traced.value]
         pairs = zip(blocks, result.leaves, strict=True)
         leaves = tuple(leaf if is_no_array(block) else leaf_of(block) for block, leaf in pairs)
-        results.append(ValueType(traced.kind, leaves))
+        results[value] = ValueType(traced.kind, leaves)
         return traced
 
     def step(w: Any, g: Any, rate: Any, number: Any, values: Any) -> Any:
@@ -71,7 +71,7 @@ def evaluated(
         name: [None if is_nothing(block) else leaf_of(block) for block in found]
         for name, found in blocks.items()
     }
-    return results, [leaf_of(block) for block in update], new
+    return [results[value] for value in sorted(results)], [leaf_of(block) for block in update], new
 
 
 def check(
