@@ -71,15 +71,31 @@ def inverse_root(x, p):
 def _orthonormal(x: Any) -> Any:
     if not np.all(np.isfinite(x)):
         return np.full_like(x, np.nan)
-    q, r = np.linalg.qr(np.asarray(x, np.float64))
-    return np.where(np.diagonal(r) < 0, -q, q)
+    working = np.float64 if x.dtype == np.float64 else np.float32
+    wide = np.asarray(x, np.float64)
+    longest = np.max(np.linalg.norm(wide, axis=0), initial=0)
+    left = np.abs(np.diagonal(np.linalg.qr(wide, mode="r")))
+    dependent = left <= 10 * len(x) ** 0.5 * np.finfo(working).eps * longest
+    columns = [*np.flatnonzero(~dependent), *np.flatnonzero(dependent)]
+    q, r = np.linalg.qr(np.where(dependent, 0, wide)[:, columns])
+    found = np.empty_like(wide)
+    found[:, columns] = np.where(np.diagonal(r) < 0, -q, q)
+    return found
 
 
+# Without the zeros, what rounding leaves of a dependent column would be its direction. The ten is
+# for safety: QR leaves about eps times the square root of the number of rows.
 ORTHONORMAL = '''
 def orthonormal(x):
-    """The Q of x = QR with no negative number on the diagonal of R."""
-    q, r = jnp.linalg.qr(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
-    return jnp.where(jnp.diagonal(r) < 0, -q, q).astype(x.dtype)
+    """The Q of x = QR, R's diagonal not negative; dependent columns come last, as zeros."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
+    wide = x.astype(dtype)
+    longest = jnp.max(jnp.linalg.norm(wide, axis=0), initial=0)
+    left = jnp.abs(jnp.diagonal(jnp.linalg.qr(wide, mode="r")))
+    dependent = left <= 10 * x.shape[0] ** 0.5 * jnp.finfo(dtype).eps * longest
+    order = jnp.argsort(dependent)
+    q, r = jnp.linalg.qr(jnp.where(dependent, 0, wide)[:, order])
+    return jnp.where(jnp.diagonal(r) < 0, -q, q)[:, jnp.argsort(order)].astype(x.dtype)
 '''
 
 
@@ -101,9 +117,15 @@ def inverse_root(x, p):
 
 TORCH_ORTHONORMAL = '''
 def orthonormal(x):
-    """The Q of x = QR with no negative number on the diagonal of R."""
-    q, r = torch.linalg.qr(x.to(torch.promote_types(x.dtype, torch.float32)))
-    return torch.where(torch.diagonal(r) < 0, -q, q).to(x.dtype)
+    """The Q of x = QR, R's diagonal not negative; dependent columns come last, as zeros."""
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    wide = x.to(dtype)
+    longest = torch.amax(torch.linalg.norm(wide, dim=0))
+    left = torch.abs(torch.diagonal(torch.linalg.qr(wide, mode="r")[1]))
+    dependent = left <= 10 * len(x) ** 0.5 * torch.finfo(dtype).eps * longest
+    order = torch.argsort(dependent.int(), stable=True)
+    q, r = torch.linalg.qr(torch.where(dependent, 0, wide)[:, order])
+    return torch.where(torch.diagonal(r) < 0, -q, q)[:, torch.argsort(order)].to(x.dtype)
 '''
 
 
@@ -148,9 +170,10 @@ EXTENDED: tuple[OpDef, ...] = (
           rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=INVERSE_ROOT,
           torch="inverse_root({x}, {p})", torch_helper=TORCH_INVERSE_ROOT),
     OpDef("orthonormal", X, "orthonormal({x})", _orthonormal,
-          "The columns of a square x made orthonormal one after the other, the Q of x = QR.",
+          "The columns of a square x made orthonormal one after the other, the Q of x = QR; those"
+          " that depend on earlier ones, up to rounding errors, come last and as zeros.",
           rule=square, over=Over.MATRIX, sets=EXTENDED_SET, helper=ORTHONORMAL,
-          torch="orthonormal({x})", torch_helper=TORCH_ORTHONORMAL),
+          torch="orthonormal({x})", torch_helper=TORCH_ORTHONORMAL, version=2),
     OpDef("rank", X, "{x}.ndim", np.ndim, "How many dimensions each weight array has.",
           rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
     OpDef("rows", X, "matrix({x}).shape[0]", _rows,

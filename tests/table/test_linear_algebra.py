@@ -87,6 +87,30 @@ def test_orthonormal_columns_span_what_the_first_ones_did(backend: str, dtype: s
     assert np.all(np.diagonal(r) > 0)
 
 
+def singular(kind: str) -> Any:
+    """A 6 by 6 matrix of rank 3; of rank 5 with a column of zeros, or with one twice; of rank 0."""
+    random = np.random.RandomState(11)
+    if kind == "low rank":
+        return random.standard_normal((6, 3)) @ random.standard_normal((3, 6))
+    x = random.standard_normal((6, 6))
+    x[:, 2] = 0 if kind == "zeros" else x[:, 0]
+    return 0 * x if kind == "nothing" else x
+
+
+@pytest.mark.parametrize("kind", ["low rank", "zeros", "twice", "nothing"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_orthonormal_of_dependent_columns(dtype: str, kind: str) -> None:
+    x = singular(kind).astype(dtype)
+    q, found = (function("orthonormal", backend)(x) for backend in BACKENDS)
+    np.testing.assert_allclose(found, q, atol=error(dtype))
+    np.testing.assert_allclose(q.T @ q, np.eye(6), atol=error(dtype))
+    r = q.T @ x
+    independent = {"low rank": [0, 1, 2], "nothing": []}.get(kind, [0, 1, 3, 4, 5])
+    basis = q[:, independent]
+    np.testing.assert_allclose(basis @ (basis.T @ x), x, atol=10 * error(dtype))
+    assert np.all(r[independent, independent] > 0)
+
+
 @pytest.mark.parametrize("name", ["inverse_root", "orthonormal"])
 def test_lowerings_agree(name: str) -> None:
     for dtype in ("bfloat16", *DTYPES):

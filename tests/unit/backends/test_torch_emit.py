@@ -29,9 +29,6 @@ PROGRAMS = sorted([*stdlib(), *PAPER])
 SHAPES = ((), (3,), (2, 4), (2, 1, 3), (2, 2, 1, 3))
 STEPS = 4
 
-NOT_UNIQUE = {"soap"}
-"""Of a matrix without full rank, as after one gradient, QR's Q is not unique."""
-
 ROTATION = """
 def train(w, g, a, b, c: scalar, d: scalar, lr):
     return lr * a + 0 * b + c + d, b, w, d, c + 1
@@ -95,7 +92,7 @@ def assert_same(found: list[Any], wanted: list[Any], tolerance: float) -> None:
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), tolerance, tolerance * scale)
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in NOT_UNIQUE])
+@pytest.mark.parametrize("name", PROGRAMS)
 @np.errstate(all="ignore")
 def test_weights_are_the_references(name: str) -> None:
     program, params = named(name), parameters(arrays(0))
