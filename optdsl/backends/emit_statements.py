@@ -257,10 +257,15 @@ def wrapped(line: str, width: int) -> list[str]:
         case ast.Call():
             head += f" {ast.unparse(value.func)}"
             parts = [text.removeprefix(f"{ast.unparse(value.func)}(")[:-1]]
+        case ast.ListComp():
+            each = ast.unparse(value.elt)
+            parts = [each, text.removeprefix(f"[{each}").strip()[:-1]]
         case _:
             parts = [text]
     opening = "(" if isinstance(value, ast.Call) else " ("
-    return [f"{indent}{head}{opening}", *(f"{indent}    {part}" for part in parts), f"{indent})"]
+    opening, closing = (" [", "]") if isinstance(value, ast.ListComp) else (opening, ")")
+    inner = (f"{indent}    {part}" for part in parts)
+    return [f"{indent}{head}{opening}", *inner, f"{indent}{closing}"]
 
 
 class _Substitute(ast.NodeTransformer):

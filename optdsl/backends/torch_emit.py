@@ -9,9 +9,11 @@ differs in what belongs to torch:
 - a parameter without a gradient is left out, of sums too.
 """
 
+import builtins
+import keyword
+
 from optdsl.backends.emit import (
     INDENT,
-    RESERVED,
     WIDTH,
     call,
     camel_case,
@@ -21,10 +23,12 @@ from optdsl.backends.emit import (
     without_dead_hyperparameters,
 )
 from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
+from optdsl.backends.torch_foreach import FOREACH_HELPERS, why_not
 from optdsl.ir import Program
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
+from optdsl.passes.infer import infer
 from optdsl.passes.live import remove_dead_state
 
 LATE = """
@@ -34,6 +38,12 @@ LATE = (
 )
 """
 
+FOREACH = "`foreach` is torch.optim's: None updates parameters together on an accelerator only."
+
+NO_FOREACH = "`foreach` changes nothing: {} are not for many parameters at once."
+
+RULE = "from torch.optim.optimizer import _default_to_fused_or_foreach\n"
+
 HELPERS: dict[str, str] = {
     "number": '''
 def number(x):
@@ -41,6 +51,7 @@ def number(x):
     return torch.as_tensor(x, dtype=torch.float64)
 ''',
     **{op.name: op.torch_helper for op in OPS if op.torch_helper},
+    **FOREACH_HELPERS,
     "matrix": '''
 def matrix(x):
     """A tensor as a matrix: its last dimension as columns."""
@@ -54,12 +65,13 @@ def spread(x, like):
 }
 """What the source defines where it is used, in this order."""
 
-TORCH_RESERVED = RESERVED | {
-    *HELPERS,
-    *("torch", "self", "closure", "loss", "group", "groups", "params", "defaults", "LATE"),
-    *("saved", "key", "is_first", "foreach", "initial_lr"),
-    *(f"{name}_{stage}" for name in ("kept", "leaves") for stage in range(1, 100)),
-}
+TORCH_RESERVED = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *HELPERS}
+    | {"torch", "self", "closure", "loss", "group", "groups", "params", "defaults", "LATE"}
+    | {"saved", "key", "is_first", "foreach", "initial_lr", "state", "scalar", "columns"}
+    | {"alike", "states", "scalars"}
+    | {f"{name}_{stage}" for name in ("kept", "leaves") for stage in range(1, 100)}
+)
 """Names that the source has other uses for, in scope or as keys of a group."""
 
 
@@ -83,6 +95,7 @@ def emit_torch_source(program: Program, name: str) -> str:
         [
             module_docstring(prepared.doc, digest),
             "\nimport torch\n",
+            RULE if body.together else "",
             LATE if "(LATE)" in code else "",
             *("\n" + text for text in used),
             code,
@@ -113,6 +126,7 @@ def _class(program: Program, body: TorchBody, name: str) -> str:
         *(inner + line for line in body.lines),
         f"{inner}return loss",
         "",
+        *_ways(body),
         *_with_gradients(body, name),
         *_load_state_dict(body),
     ]
@@ -123,8 +137,8 @@ def _init(body: TorchBody, program: Program) -> list[str]:
     values = [entry.default for entry in program.inputs if entry.default is not None]
     pairs = zip(body.hyperparameters, values, strict=True)
     parameters = ["self", "params", "lr" if body.reads_rate else "lr=1.0"]
-    parameters += ["*", *(f"{key}={value!r}" for key, value in pairs)] if values else []
-    entries = [f'"{key}": {key}' for key in ("lr", *body.hyperparameters)]
+    parameters += ["*", *(f"{key}={value!r}" for key, value in pairs), "foreach=None"]
+    entries = [f'"{key}": {key}' for key in ("lr", *body.hyperparameters, "foreach")]
     defaults = f"defaults = {{{', '.join(entries)}}}"
     inner = INDENT * 2
     if len(inner + defaults) <= WIDTH:
@@ -133,7 +147,26 @@ def _init(body: TorchBody, program: Program) -> list[str]:
         rows = [f"{inner}defaults = {{", *(f"{inner}{INDENT}{entry}," for entry in entries)]
         rows.append(f"{inner}}}")
     rows.append(f"{inner}super().__init__(params, defaults)")
-    return [call("def __init__", parameters, ":", INDENT), *rows]
+    about = why_not(program, infer(program))
+    about = FOREACH if about is None else NO_FOREACH.format(about)
+    return [call("def __init__", parameters, ":", INDENT), f'{inner}"""{about}"""', *rows]
+
+
+def _ways(body: TorchBody) -> list[str]:
+    """The methods that update a group, where it has two."""
+    if body.together is None:
+        return []
+    inner = INDENT * 2
+    return [
+        f"{INDENT}def _update_each(self, group, params):",
+        f'{inner}"""Update one parameter after the other."""',
+        *(inner + line for line in body.each),
+        "",
+        f"{INDENT}def _update_together(self, group, {body.together.parameters}):",
+        f'{inner}"""The same by foreach: a list has an entry for each parameter."""',
+        *(inner + line if line else "" for line in body.together.lines),
+        "",
+    ]
 
 
 def _with_gradients(body: TorchBody, name: str) -> list[str]:

@@ -1,0 +1,312 @@
+"""The `foreach` path of an emitted torch optimizer: many parameters by one call.
+
+A value that has numbers for each parameter is a list with an entry for each, in the plural: `ms`
+of `m`. A function that `torch._foreach_*` has takes and gives such lists; any other is the plain
+statement of `torch_body.py` in a list comprehension, so that both paths compute the same.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+
+from optdsl.backends.emit_statements import Statements, parse, wrapped
+from optdsl.backends.torch_statements import INDENT, TorchStatements, assignments, mentions, only
+from optdsl.ir import Program, Role
+from optdsl.ops import Kind, Over
+from optdsl.passes.infer import infer
+
+WIDTH = 92
+"""Of a line, without the indentation of a method's body."""
+
+_SAME_NAME = ("abs", "cos", "sin", "tan", "exp", "log", "sinh", "cosh", "tanh", "expm1", "log10",
+              "log2", "log1p", "sqrt", "reciprocal")  # fmt: skip
+
+FOREACH: dict[str, dict[str, str]] = {
+    **{name: {"L": f"torch._foreach_{name}({{x}})"} for name in _SAME_NAME},
+    "arcsin": {"L": "torch._foreach_asin({x})"},
+    "arccos": {"L": "torch._foreach_acos({x})"},
+    "arctan": {"L": "torch._foreach_atan({x})"},
+    "sign": {"L": "foreach_sign({x})"},
+    "exp10": {"L": "torch._foreach_pow(10.0, {x})"},
+    "square": {"L": "torch._foreach_mul({x}, {x})"},
+    "cube": {"L": "torch._foreach_mul(torch._foreach_mul({x}, {x}), {x})"},
+    "+": {"L.": "torch._foreach_add({x}, {y})", "NL": "torch._foreach_add({y}, {x})"},
+    "-": {
+        "L.": "torch._foreach_sub({x}, {y})",
+        "NL": "torch._foreach_add(torch._foreach_neg({y}), {x})",
+    },
+    "*": {"L.": "torch._foreach_mul({x}, {y})", "NL": "torch._foreach_mul({y}, {x})"},
+    "/": {
+        "L.": "torch._foreach_div({x}, {y})",
+        "NL": "torch._foreach_mul(torch._foreach_reciprocal({y}), {x})",
+    },
+    "power": {
+        "LL": "torch._foreach_pow({x}, {y})",
+        "LN": "torch._foreach_pow({x}, {y})",
+        "NL": "torch._foreach_pow({x}, {y})",
+    },
+    "maximum": {
+        "LL": "torch._foreach_maximum({x}, {y})",
+        "L.": "torch._foreach_clamp_min({x}, {y})",
+        ".L": "torch._foreach_clamp_min({y}, {x})",
+    },
+    "minimum": {
+        "LL": "torch._foreach_minimum({x}, {y})",
+        "L.": "torch._foreach_clamp_max({x}, {y})",
+        ".L": "torch._foreach_clamp_max({y}, {x})",
+    },
+    "interpolate": {
+        "LLN": "torch._foreach_add(torch._foreach_mul({x}, 1 - {a}), torch._foreach_mul({y}, {a}))",
+    },
+}
+"""Functions by foreach, for what their arguments are: L a list of tensors, S a list of scalars, N a
+number, and a dot for any of them; the first that fits. They do the arithmetic that torch does for
+the plain expression: `1 / x` is a reciprocal there too."""
+
+
+FOREACH_HELPERS: dict[str, str] = {
+    "foreach_sign": '''
+def foreach_sign(xs):
+    """-1, 0 or 1, and NaN where x is NaN: of all else the clamps make 1."""
+    ones = torch._foreach_clamp_max(torch._foreach_clamp_min(xs, 1.0), 1.0)
+    return torch._foreach_mul(torch._foreach_sign(xs), ones)
+''',
+    "takes_foreach": '''
+def takes_foreach(group, params):
+    """Whether to update a group by foreach; it takes no tensor as a rate or a hyperparameter."""
+    if any(isinstance(value, torch.Tensor) for value in group.values()):
+        return False
+    if group.get("foreach") is not None:
+        return group["foreach"]
+    return _default_to_fused_or_foreach(params, False)[1]
+''',
+    "by_device_and_dtype": '''
+def by_device_and_dtype(params):
+    """Lists of the parameters that foreach takes together."""
+    lists = {}
+    for w in params:
+        lists.setdefault((w.device, w.dtype), []).append(w)
+    return lists.values()
+''',
+    "by_step": '''
+def by_step(scalars, steps):
+    """Lists of what `scalars` gives for each step, computed once for equal steps."""
+    if torch.compiler.is_compiling():  # no values are known
+        return zip(*map(scalars, steps), strict=True)
+    counts = [step.item() for step in steps]
+    one_each = dict(zip(counts, steps, strict=True))
+    known = {count: scalars(step) for count, step in one_each.items()}
+    return zip(*(known[count] for count in counts), strict=True)
+''',
+    "numbers": '''
+def numbers(xs):
+    """Scalars as Python's numbers, which foreach is fast with; torch.compile keeps the tensors."""
+    return list(xs) if torch.compiler.is_compiling() else [x.item() for x in xs]
+''',
+}
+"""What the source defines where it is used, in this order."""
+
+
+@dataclass(frozen=True)
+class Together:
+    """The method that updates parameters together."""
+
+    parameters: str
+    """The argument that holds the parameters."""
+    lines: tuple[str, ...]
+    """Its statements."""
+
+
+def emit_together(program: Program, reserved: frozenset[str]) -> Together | None:
+    """The foreach path of a program without dead state, its constants folded.
+
+    None for a program that has none: `why_not` says why.
+    """
+    if why_not(program, infer(program)) is not None:
+        return None
+    return _Emitter(program, reserved).emit()
+
+
+def why_not(program: Program, kinds: list[Kind]) -> str | None:
+    """What keeps a program, whose values have these kinds, from updating by foreach, if anything.
+
+    Only elementwise programs do, whose state has the parameters' shapes.
+    """
+    overs = {op.over for op, _, _ in program.operations}
+    if Over.SHAPE in overs:
+        return "rules by shape"
+    if Over.MATRIX in overs:
+        return "functions of matrices"
+    if overs != {Over.NOTHING}:
+        return "sums"
+    stored = [*program.states, *(output for output in program.outputs if output >= 0)]
+    if any(kinds[value] != Kind.ARRAY for value in stored) or min(program.outputs) < 0:
+        return "scalar states"
+    return None
+
+
+class _Emitter(TorchStatements):
+    longest = 84
+
+    def __init__(self, program: Program, reserved: frozenset[str]) -> None:
+        super().__init__(program, reserved)
+        self.plurals: dict[str, str] = {}
+
+    def emit(self) -> Together:
+        """The whole method."""
+        values = self._values(0)
+        shared = [line for v in self._values(0, False) for line in self._statement(v)]
+        scalars = [v for v in values if self.per_leaf[v] and self.kinds[v] == Kind.SCALAR]
+        arrays = [v for v in values if self.kinds[v] == Kind.ARRAY]
+        counted = self._scalars([line for v in scalars for line in self._statement(v)], scalars)
+        lines = [line for v in arrays for line in self._statement(v)] + self._writes()
+        lines = [part for line in lines for part in wrapped(line, WIDTH)]
+        text = "\n".join([*shared, *counted, *lines])
+        numbers = [pair for pair in self._numbers_of_group() if mentions(text, pair[0])]
+        reads = [*assignments(numbers), *self._reads_of_parameters(text)]
+        parameters = self._plural_name(self.parameter)
+        return Together(parameters, (*reads, *shared, *counted, *lines))
+
+    def _plural_name(self, name: str) -> str:
+        if name not in self.plurals:
+            self.plurals[name] = self.names.fresh(f"{name}s")
+        return self.plurals[name]
+
+    def _plural(self, value: int) -> str:
+        return self._plural_name(self.names.of(value))
+
+    def _reads_of_parameters(self, text: str) -> list[str]:
+        """What the statements read from parameters, gradients and states."""
+        program, w = self.program, self.parameter
+        ws = self._plural_name(w)
+        lines: list[str] = []
+        weight, gradient = only(program, Role.WEIGHT), only(program, Role.GRADIENT)
+        if weight is not None and self._plural(weight) != ws:
+            lines.append(f"{self._plural(weight)} = {ws}")
+        if gradient is not None and mentions(text, self._plural(gradient)):
+            lines.append(f"{self._plural(gradient)} = [{w}.grad for {w} in {ws}]")
+        stored = [(self._plural(s), self.names.of(s)) for s in program.states]
+        stored += [] if self.step is None else [(self._plural(self.step), "step")]
+        read = [(name, key) for name, key in stored if mentions(text, name)]
+        if read or program.states:
+            lines.append(f"states = [self.state[{w}] for {w} in {ws}]")
+        return [*lines, *(f'{name} = [state["{key}"] for state in states]' for name, key in read)]
+
+    def _scalars(self, lines: list[str], scalars: list[int]) -> list[str]:
+        """The scalars of each parameter that lists are computed from, and a function for them."""
+        read = [v for v in scalars if self._meets_lists(v)]
+        if not read or self.step is None:
+            return []
+        names, plurals = (
+            ", ".join(map(of, read)) if len(read) > 1 else f"({of(read[0])},)"
+            for of in (self.names.of, self._plural)
+        )
+        return [
+            "",
+            f"def scalars({self.names.of(self.step)}):",
+            *(INDENT + line for line in lines),
+            f"{INDENT}return {names}",
+            "",
+            f"{plurals} = by_step(scalars, {self._plural(self.step)})",
+        ]
+
+    def _meets_lists(self, value: int) -> bool:
+        return any(self.kinds[reader] == Kind.ARRAY for reader in self.readers.get(value, ()))
+
+    # Statements of lists
+
+    def _statement(self, value: int) -> list[str]:
+        if self.kinds[value] == Kind.SCALAR:
+            return super()._statement(value)
+        template, args = self._foreach(value), dict.fromkeys(self._operation(value).args)
+        text = "" if template is None else self._filled_foreach(value, template)
+        lines: list[str] = []
+        if template is None or len(text) > self.longest:
+            for arg in args:
+                if arg in self.inlined and self.kinds[arg] == Kind.ARRAY:
+                    lines.append(f"{self._plural(arg)} = {ast.unparse(self.inlined.pop(arg))}")
+            plain = template is None
+            text = self._comprehension(value) if plain else self._filled_foreach(value, template)
+        if self._is_inlined(value, text):
+            self.inlined[value] = parse(text)
+            return lines
+        return [*lines, f"{self._plural(value)} = {text}"]
+
+    def _is_inlined(self, value: int, text: str) -> bool:
+        if not super()._is_inlined(value, text) or self.kinds[value] == Kind.SCALAR:
+            return super()._is_inlined(value, text)
+        if self._foreach(value) is None:
+            return False
+        for reader in self.readers.get(value, ()):
+            op, args, _ = self._operation(reader)
+            place = f"{{{op.args[args.index(value)]}}}"
+            if (self._foreach(reader) or "").count(place) != 1:
+                return False
+        return True
+
+    def _foreach(self, value: int) -> str | None:
+        """A result's expression by foreach, with places for its arguments, if there is one."""
+        op, args, _ = self._operation(value)
+        forms = "".join(map(self._form, args))
+        found = (text for form, text in FOREACH.get(op.name, {}).items() if _fits(form, forms))
+        return next(found, None)
+
+    def _form(self, arg: int) -> str:
+        """What an argument is, in the letters of `FOREACH`; T for a tensor of all parameters."""
+        if arg >= 0 and self.per_leaf[arg]:
+            return "L" if self.kinds[arg] == Kind.ARRAY else "S"
+        return "N" if self._is_number(parse(self._text(arg))) else "T"
+
+    def _filled_foreach(self, value: int, template: str) -> str:
+        op, args, _ = self._operation(value)
+        nodes = [parse(self._listed(arg)) for arg in args]
+        return ast.unparse(Statements._filled(self, op, template, nodes))
+
+    def _listed(self, arg: int) -> str:
+        """An argument as foreach takes it."""
+        match self._form(arg):
+            case "L":
+                return self._text(arg) if arg in self.inlined else self._plural(arg)
+            case "S":
+                return f"numbers({self._plural(arg)})"
+            case _:
+                return self._text(arg)
+
+    def _comprehension(self, value: int) -> str:
+        """The plain expression for each parameter."""
+        text = ast.unparse(self._expression(value))
+        args = [arg for arg in self._operation(value).args if arg >= 0 and self.per_leaf[arg]]
+        read = list(dict.fromkeys(self.names.of(arg) for arg in args))
+        if self.parameter not in read and mentions(text, self.parameter):
+            read.insert(0, self.parameter)
+        lists = [self._plural_name(name) for name in read]
+        if len(read) == 1:
+            return f"[{text} for {read[0]} in {lists[0]}]"
+        return f"[{text} for {', '.join(read)} in zip({', '.join(lists)}, strict=True)]"
+
+    # Writes
+
+    def _writes(self) -> list[str]:
+        """What changes the parameters and their state, in the order of `torch_body.py`."""
+        program, ws = self.program, self._plural_name(self.parameter)
+        first: list[str] = []
+        update = self._listed(program.outputs[0])
+        if len(f"torch._foreach_sub_({ws}, {update})") > WIDTH:
+            name = self._plural_name("update")
+            first, update = [f"{name} = {update}"], name
+        writes = [f"torch._foreach_sub_({ws}, {update})"]
+        for state, output in zip(program.states, program.outputs[1:], strict=True):
+            if output == state:
+                continue
+            text = self._listed(output)
+            if self._owner(output) is not None:
+                old = self.names.fresh(f"old_{text}")
+                first.append(f"{old} = [x.clone() for x in {text}]")
+                text = old
+            stored = f'[state["{self.names.of(state)}"] for state in states]'
+            writes.append(f"torch._foreach_copy_({stored}, {text})")
+        return [*first, *writes]
+
+
+def _fits(form: str, forms: str) -> bool:
+    return "T" not in forms and re.fullmatch(form, forms) is not None
