@@ -79,6 +79,14 @@ class Certificate:
         """Whether every difference is within its dtype's tolerance, and there was one to see."""
         return all(d.largest <= self.tolerances[d.dtype] and d.moved for d in self.differences)
 
+    @property
+    def largest(self) -> dict[str, float]:
+        """The largest difference of all seeds, by dtype."""
+        return {
+            dtype: max(d.largest for d in self.differences if d.dtype == dtype)
+            for dtype in self.tolerances
+        }
+
     def to_json(self) -> dict[str, Any]:
         """The certificate as JSON has it."""
         return {"agreed": self.agreed, **asdict(self)}

@@ -50,8 +50,26 @@ def test_without_torch(cli, monkeypatch) -> None:
     assert result.err == "optdsl: certify needs PyTorch: pip install 'optdsl[torch]'\n"
 
 
+@needs_torch
+def test_several_programs(cli, tmp_path) -> None:
+    result = cli("certify", "sgd", "lion", "--steps", 2, "-o", tmp_path / "found")
+    assert (result.code, result.out) == (0, "")
+    assert result.err.startswith("sgd: agreed, float32 ")
+    files = {path.name: path.read_text() for path in (tmp_path / "found").iterdir()}
+    table = files.pop("table.md").splitlines()
+    assert table[0] == "| program | float32 | float64 |"
+    assert [line.split()[1] for line in table[2:]] == ["sgd", "lion"]
+    found = {name: json.loads(text) for name, text in files.items()}
+    assert {name: each["agreed"] for name, each in found.items()} == {
+        "sgd.json": True, "lion.json": True
+    }  # fmt: skip
+    result = cli("certify", "sgd", "lion", "--steps", 2, "--json")
+    assert result.json == [found["sgd.json"], found["lion.json"]]
+
+
 def test_bad_arguments(cli) -> None:
-    for args in (("lion", "--steps", 0), ("lion", "--seeds", 0), ("no_such_program",)):
+    twice = ("lion", "lion")
+    for args in (("lion", "--steps", 0), ("lion", "--seeds", 0), ("no_such_program",), (), twice):
         result = cli("certify", *args)
         assert (result.code, result.out) == (2, "")
 
@@ -59,5 +77,6 @@ def test_bad_arguments(cli) -> None:
 def test_the_torch_target_needs_torch_alone(cli) -> None:
     result = cli("compile", "lion", "--target", "torch")
     assert (result.code, result.err) == (0, "")
-    lines = result.out.splitlines()
-    assert [line for line in lines if line.startswith(("import ", "from "))] == ["import torch"]
+    lines = [line.split() for line in result.out.splitlines()]
+    imports = [words[1] for words in lines if words and words[0] in ("import", "from")]
+    assert imports == ["torch", "torch.optim.optimizer"]
