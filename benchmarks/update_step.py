@@ -12,8 +12,9 @@ access by XLA's own account, which does not depend on the load. Of each optimize
 `bandwidth`, the fraction of the bytes per second of a copy that optdsl reaches, if each array of
 weights, gradients and states is read once and each new one written once; `loops`, `copies` and
 `temporary` bytes of the compiled text, of optdsl and optax. `torch` (where it is installed):
-optdsl's time over that of torch's own optimizers. `tracing`: processor seconds to trace, and to
-compile, a step for a tree of 1,000 leaves, over optax's.
+optdsl's time over that of torch's own optimizers, and of what `compile --target torch` writes
+(`our ...`). `tracing`: processor seconds to trace, and to compile, a step for a tree of 1,000
+leaves, over optax's.
 """
 
 import argparse

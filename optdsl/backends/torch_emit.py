@@ -23,7 +23,8 @@ from optdsl.backends.emit import (
     without_dead_hyperparameters,
 )
 from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
-from optdsl.backends.torch_foreach import FOREACH_HELPERS, why_not
+from optdsl.backends.torch_foreach import why_not
+from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
 from optdsl.ir import Program
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
 from optdsl.passes.fold import fold_constants
@@ -38,7 +39,7 @@ LATE = (
 )
 """
 
-FOREACH = "`foreach` is torch.optim's: None updates parameters together on an accelerator only."
+WITH_FOREACH = "`foreach` is torch.optim's: None updates parameters together on accelerators only."
 
 NO_FOREACH = "`foreach` changes nothing: {} are not for many parameters at once."
 
@@ -148,7 +149,7 @@ def _init(body: TorchBody, program: Program) -> list[str]:
         rows.append(f"{inner}}}")
     rows.append(f"{inner}super().__init__(params, defaults)")
     about = why_not(program, infer(program))
-    about = FOREACH if about is None else NO_FOREACH.format(about)
+    about = WITH_FOREACH if about is None else NO_FOREACH.format(about)
     return [call("def __init__", parameters, ":", INDENT), f'{inner}"""{about}"""', *rows]
 
 

@@ -1,0 +1,89 @@
+"""Functions of the table by foreach, and functions that emitted source needs for them."""
+
+_SAME_NAME = ("abs", "cos", "sin", "tan", "exp", "log", "sinh", "cosh", "tanh", "expm1", "log10",
+              "log2", "log1p", "sqrt", "reciprocal")  # fmt: skip
+
+FOREACH: dict[str, dict[str, str]] = {
+    **{name: {"L": f"torch._foreach_{name}({{x}})"} for name in _SAME_NAME},
+    "arcsin": {"L": "torch._foreach_asin({x})"},
+    "arccos": {"L": "torch._foreach_acos({x})"},
+    "arctan": {"L": "torch._foreach_atan({x})"},
+    "sign": {"L": "foreach_sign({x})"},
+    "exp10": {"L": "torch._foreach_pow(10.0, {x})"},
+    "square": {"L": "torch._foreach_mul({x}, {x})"},
+    "cube": {"L": "torch._foreach_mul(torch._foreach_mul({x}, {x}), {x})"},
+    "+": {"L.": "torch._foreach_add({x}, {y})", "NL": "torch._foreach_add({y}, {x})"},
+    "-": {
+        "L.": "torch._foreach_sub({x}, {y})",
+        "NL": "torch._foreach_add(torch._foreach_neg({y}), {x})",
+    },
+    "*": {"L.": "torch._foreach_mul({x}, {y})", "NL": "torch._foreach_mul({y}, {x})"},
+    "/": {
+        "L.": "torch._foreach_div({x}, {y})",
+        "NL": "torch._foreach_mul(torch._foreach_reciprocal({y}), {x})",
+    },
+    "power": {
+        "LL": "torch._foreach_pow({x}, {y})",
+        "LN": "torch._foreach_pow({x}, {y})",
+        "NL": "torch._foreach_pow({x}, {y})",
+    },
+    "maximum": {
+        "LL": "torch._foreach_maximum({x}, {y})",
+        "L.": "torch._foreach_clamp_min({x}, {y})",
+        ".L": "torch._foreach_clamp_min({y}, {x})",
+    },
+    "minimum": {
+        "LL": "torch._foreach_minimum({x}, {y})",
+        "L.": "torch._foreach_clamp_max({x}, {y})",
+        ".L": "torch._foreach_clamp_max({y}, {x})",
+    },
+    "interpolate": {
+        "LLN": "torch._foreach_add(torch._foreach_mul({x}, 1 - {a}), torch._foreach_mul({y}, {a}))",
+    },
+}
+"""Functions by foreach, for what their arguments are: L a list of tensors, S a list of scalars, N a
+number, and a dot for any of them; the first that fits. They do the arithmetic that torch does for
+the plain expression: `1 / x` is a reciprocal there too."""
+
+
+FOREACH_HELPERS: dict[str, str] = {
+    "foreach_sign": '''
+def foreach_sign(xs):
+    """-1, 0 or 1, and NaN where x is NaN: of all else the clamps make 1."""
+    ones = torch._foreach_clamp_max(torch._foreach_clamp_min(xs, 1.0), 1.0)
+    return torch._foreach_mul(torch._foreach_sign(xs), ones)
+''',
+    "takes_foreach": '''
+def takes_foreach(group, params):
+    """Whether to update a group by foreach; it takes no tensor as a rate or a hyperparameter."""
+    if any(isinstance(value, torch.Tensor) for value in group.values()):
+        return False
+    if group.get("foreach") is not None:
+        return group["foreach"]
+    return _default_to_fused_or_foreach(params, False)[1]
+''',
+    "by_device_and_dtype": '''
+def by_device_and_dtype(params):
+    """Lists of the parameters that foreach takes together."""
+    lists = {}
+    for w in params:
+        lists.setdefault((w.device, w.dtype), []).append(w)
+    return lists.values()
+''',
+    "by_step": '''
+def by_step(scalars, steps):
+    """Lists of what `scalars` gives for each step, computed once for equal steps."""
+    if torch.compiler.is_compiling():  # no values are known
+        return zip(*map(scalars, steps), strict=True)
+    counts = [step.item() for step in steps]
+    one_each = dict(zip(counts, steps, strict=True))
+    known = {count: scalars(step) for count, step in one_each.items()}
+    return zip(*(known[count] for count in counts), strict=True)
+''',
+    "numbers": '''
+def numbers(xs):
+    """Scalars as Python's numbers, which foreach is fast with; torch.compile keeps the tensors."""
+    return list(xs) if torch.compiler.is_compiling() else [x.item() for x in xs]
+''',
+}
+"""What the source defines where it is used, in this order."""
