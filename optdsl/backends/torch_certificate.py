@@ -45,8 +45,8 @@ Arrays = dict[str, Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest relative difference of a run: of a weight array at a step, over its largest
-    number."""
+    """The largest relative difference of a run: of a weight array at a step, over the largest
+    number that it has had by then, since an array of one number may pass through zero."""
 
     dtype: str
     seed: int
@@ -207,26 +207,28 @@ def _compare(
 ) -> Difference:
     """Both trajectories, up to the first step after which no weight is finite."""
     largest, leaf, at, moved, steps = 0.0, next(iter(SHAPES)), 1, 0.0, 0
+    scales = {name: _largest(first) for name, first in weights.items()}
     for step, (a, b) in enumerate(zip(ours, theirs, strict=True), start=1):
         if not any(np.any(np.isfinite(array)) for array in a.values()):
             break
         steps = step
         for name, first in weights.items():
             moved = max(moved, _largest(a[name] - first))
-            found = _relative(a[name], b[name])
+            scales[name] = max(scales[name], _largest(a[name]), _largest(b[name]))
+            found = _relative(a[name], b[name], scales[name])
             if found > largest:
                 largest, leaf, at = found, name, step
     return Difference(dtype, seed, steps, largest, leaf, at, moved)
 
 
-def _relative(a: Any, b: Any) -> float:
-    """The largest difference over the largest number; infinity where only one is finite."""
+def _relative(a: Any, b: Any, scale: float) -> float:
+    """The largest difference over `scale`; infinity where only one is finite."""
     finite = np.isfinite(a) & np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return np.inf
     with np.errstate(all="ignore"):
         difference = np.max(np.abs(a[finite] - b[finite]), initial=0.0)
-    return float(difference) / _largest(a) if difference else 0.0
+    return float(difference) / scale if difference else 0.0
 
 
 def _largest(array: Any) -> float:
