@@ -1,6 +1,6 @@
 """Table 7 of the paper on small tasks: Lion beside other optimizers, each tuned with equal budgets.
 
-python examples/paper/table_7.py [--task T]... [-o page.html]
+    python examples/paper/table_7.py [--task T]... [--optimizers Lion AdamW] [-o page.html]
 
 The paper trains ViT-S/16 and ViT-B/16 on ImageNet, and tunes learning rate and decoupled weight
 decay of every optimizer. So those that have no weight decay get one here too.
@@ -62,11 +62,12 @@ def main() -> None:
     """Tune, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", action="append", help="digits_mlp and digits_diffusion if none")
+    parser.add_argument("--optimizers", nargs="+", choices=PAPER, default=list(PAPER))
     parser.add_argument("--seeds", type=int, default=3, help="for each setting while tuning")
     parser.add_argument("-o", "--output", type=Path, help="a page with learning curves (Figure 10)")
     options = parser.parse_args()
     tasks = [find_task(name) for name in options.task or ("digits_mlp", "digits_diffusion")]
-    names = ["Lion", *(name for name in PAPER if name != "Lion")]
+    names = ["Lion", *(name for name in options.optimizers if name != "Lion")]
     rows = compare({name: program(name) for name in names}, tasks, options.seeds)
     if options.output:
         write_text(options.output, comparison_page(rows))
