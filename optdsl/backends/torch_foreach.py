@@ -103,6 +103,8 @@ class _Emitter(TorchStatements):
         read = [(name, key) for name, key in stored if mentions(text, name)]
         if read or program.states:
             lines.append(f"states = [self.state[{w}] for {w} in {ws}]")
+        if mentions(text, "scalar"):
+            lines.append(f"scalar = torch.promote_types({ws}[0].dtype, torch.float32)")
         return [*lines, *(f'{name} = [state["{key}"] for state in states]' for name, key in read)]
 
     def _scalars(self, lines: list[str], scalars: list[int]) -> list[str]:

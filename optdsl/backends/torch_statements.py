@@ -137,6 +137,9 @@ class TorchStatements(Statements):
         if op.is_choice and kind not in NUMBERS and kind not in map(self._kind, args[2:]):
             dtype = f"{self.parameter}.dtype" if kind == Kind.ARRAY else "scalar"
             return parse(f"{ast.unparse(node)}.to({dtype})")
+        numbers = all(self._is_number(self._use(arg)) for arg in args[2:])
+        if op.is_choice and numbers and not self.static[value]:  # it would be in double precision
+            return parse(f"{ast.unparse(node)}.to(scalar)")
         return node
 
     def _is_cast(self, arg: int, value: int) -> bool:
