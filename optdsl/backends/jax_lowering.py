@@ -25,7 +25,12 @@ NO_ORDER: Mapping[int, Sequence[int]] = {}
 
 def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
     """The leaves' shapes and dtypes."""
-    return [Leaf(tuple(jnp.shape(leaf)), str(jnp.result_type(leaf))) for leaf in leaves]
+    return [
+        Leaf(leaf.shape, leaf.dtype.name)
+        if isinstance(leaf, jax.Array)
+        else Leaf(tuple(jnp.shape(leaf)), jnp.result_type(leaf).name)
+        for leaf in leaves
+    ]
 
 
 def zero_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.core import Tracer
 
 from optdsl.backends.jax_lowering import (
     Scalars,
@@ -141,7 +142,7 @@ def _transformation(
 
 def is_traced(leaves: list[Any]) -> bool:
     """Whether they stand for arrays of a function that is being compiled."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def each_leaf(
