@@ -53,6 +53,10 @@ def command(folder: Path, tasks: str, top: int, seeds: int, as_json: bool) -> No
     except StoreError as error:
         fail(str(error))
     say(f"{len(entered.finds)} programs of {folder} against its tuned baseline")
+    if not entered.is_tuned:
+        say(
+            "warning: the search has not tuned its baseline yet: a win may be over an untuned start"
+        )
 
     from optdsl.cli.progress import progress_bar
 

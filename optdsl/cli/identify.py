@@ -37,8 +37,15 @@ def _show(found: "Identified") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from optdsl.comparison.identify import SAME
+
     best, difference = found.nearest[0], found.difference
-    if found.equal is None:
+    if found.equal is None and best.distance < SAME:
+        say(
+            f"{found.name}: other statements, but the same updates at {best.factor:.3g} times the"
+            " learning rate"
+        )
+    elif found.equal is None:
         say(
             f"no known optimizer; the nearest is {found.name}, at a distance of {best.distance:.3f}"
         )

@@ -106,6 +106,21 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.exit(0)
 
 
+def entry() -> None:
+    """The command `optdsl`: `main`, but after Ctrl-C nothing is torn down.
+
+    XLA's threads may still be compiling then, and crash a process that takes itself apart.
+    """
+    try:
+        main()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise
+
+
 def _is_text(arg: str) -> bool:
     """Whether a name can be written into JSON, TOML and sources: bytes that are no UTF-8 can't."""
     try:

@@ -28,6 +28,9 @@ FORM_WEIGHT = 2.0
 """What sharing no function with the program adds to the distance, where nearest is chosen: a mutant
 of AdamW may do what another optimizer does with odd constants, and is AdamW's nonetheless."""
 
+SAME = 1e-9
+"""Updates at no more than this distance are the same but for rounding and the learning rate."""
+
 MOST_MATCHES = 5_000
 """So many assignments of a program's constants to hyperparameters are tried."""
 
@@ -54,7 +57,9 @@ class Near:
 
     @property
     def rank(self) -> float:
-        """By what they are sorted: what they do, and their form."""
+        """By what they are sorted: what they do, and their form, where they differ at all."""
+        if self.distance < SAME:
+            return self.distance
         return self.distance + FORM_WEIGHT * (1 - self.shared)
 
 

@@ -40,6 +40,8 @@ class Entrants:
     baseline: Program
     finds: Mapping[str, Program]
     """By where they were found; no two have one canonical hash."""
+    is_tuned: bool = True
+    """Whether the baseline's constants are: a search that has not ended may not have tuned them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def entrants(folder: Path, count: int) -> Entrants:
             finds[name] = program
     if not finds:
         raise StoreError(f"{folder} has no finds yet: let its search go on first")
-    return Entrants(space.executed(baseline), finds)
+    return Entrants(space.executed(baseline), finds, bool(best_tuned))
 
 
 def climb(

@@ -31,3 +31,14 @@ def test_a_program_with_errors(cli, write, tmp_path) -> None:
     result = cli("identify", tmp_path / "missing.opt")
     assert (result.code, result.out) == (2, "")
     assert "E001" in result.err
+
+
+def test_the_same_updates_from_other_statements(cli, write) -> None:
+    """An average is momentum with another learning rate, whatever the two share in form."""
+    file = write(
+        "mine.opt", "def train(g, m, lr):\n    m = interp(g, m, 0.9)\n    return lr * m, m\n"
+    )
+    result = cli("identify", file)
+    assert result.err.splitlines()[0] == (
+        "momentum: other statements, but the same updates at 0.1 times the learning rate"
+    )

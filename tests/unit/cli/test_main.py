@@ -200,3 +200,28 @@ def test_names_that_are_no_text_are_reported_not_stumbled_over(
     done = process("check", "\udcff.opt", "--json", env=strict)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_after_an_interrupt_nothing_is_torn_down() -> None:
+    """What other threads still do can't crash the process, nor change its exit code."""
+    code = (
+        "import atexit, os\n"
+        "from optdsl.cli import main as module\n"
+        "atexit.register(os.abort)\n"
+        "def interrupted():\n"
+        "    print('said', flush=False)\n"
+        "    raise SystemExit(module.INTERRUPTED)\n"
+        "module.main = interrupted\n"
+        "module.entry()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "said\n")
+
+
+def test_other_ends_are_left_alone() -> None:
+    code = (
+        "import sys; sys.argv = ['optdsl', 'check', 'lion']\n"
+        "from optdsl.cli.main import entry; entry()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")

@@ -1,6 +1,8 @@
 """The funnel: who enters, who goes on, and what is told of it."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +49,12 @@ def test_the_best_distinct_programs_enter(folder: Path) -> None:
 
 def test_a_search_that_goes_on_has_no_winner_yet(folder: Path) -> None:
     (folder / "best.opt").unlink()
-    names = list(entrants(folder, 3).finds)
+    assert entrants(folder, 3).is_tuned
+    with closing(sqlite3.connect(folder / "run.sqlite")) as db, db:
+        db.execute("DELETE FROM proposals WHERE stage = 'tune'")
+    found = entrants(folder, 3)
+    assert not found.is_tuned
+    names = list(found.finds)
     assert len(names) == 3
     assert all(name.startswith("evolution-1 ") for name in names)
 
