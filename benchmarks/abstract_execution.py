@@ -13,7 +13,6 @@ One process, one core; the two alternate; CPU seconds, so that other load counts
 """
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -24,6 +23,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import jax
 import jax.numpy as jnp
+from figures import show
 
 from optdsl.backends.jax_lowering import apply_program
 from optdsl.diagnostics import Source
@@ -130,11 +130,7 @@ def main() -> None:
         "repeats": options.repeats,
         "jax": jax.__version__,
     }
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:<28} {value}")
+    show(result, options.json)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
 import jax
 import jax.numpy as jnp
 import numpy as np
+from figures import seconds, show
 
 from optdsl.evolve.genome import from_program
 from optdsl.evolve.mutations import EVOLUTION
@@ -75,13 +76,6 @@ def stream(count: int) -> list[Program]:
             genome = candidate.genome
         found.setdefault(candidate.key, candidate.program)
     return list(found.values())
-
-
-def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
-    jax.block_until_ready(function())
-    return time.perf_counter() - began
 
 
 def throughput(task: Task, programs: list[Program]) -> dict[str, float]:
@@ -190,11 +184,7 @@ def main() -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found.append(json.loads(done.stdout))
     result = summary(found, options.programs)
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:<24} {value}")
+    show(result, options.json)
 
 
 if __name__ == "__main__":

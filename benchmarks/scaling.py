@@ -10,13 +10,13 @@ has them judged: short jobs, of some ms. `ratio` is the rate of two local worker
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 
 from evaluator import stream
+from figures import show
 
 from optdsl.evolve.engines import ENGINES, Engine, EngineOptions
 from optdsl.evolve.judge import Job, JudgeSpec
@@ -92,11 +92,7 @@ def main() -> None:
         "seconds_of_a_job": 2 / statistics.median(locals_),
         **vars(options),
     }
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:<24} {value}")
+    show(result, options.json)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ every program, and is many times slower that way.
 """
 
 import argparse
-import json
 import statistics
 
 import jax
-from evaluator import seconds, stream
+from evaluator import stream
+from figures import seconds, show
 
 from optdsl.tasks import get_task
 from optdsl.tasks.evaluation import BytecodeEvaluator
@@ -49,11 +49,7 @@ def main() -> None:
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
     }
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:<24} {value}")
+    show(result, options.json)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,14 @@ compilation in those of one training.
 """
 
 import argparse
-import json
 import os
 import statistics
-import time
-from collections.abc import Callable
 from itertools import product
 
 os.environ.setdefault("NPROC", "1")  # a training alone is faster on one core
 
 import jax
+from figures import seconds, show
 
 from optdsl.frontend import find_source, load
 from optdsl.tasks import find_task
@@ -29,13 +27,6 @@ from optdsl.tasks.settings import SettingsTrainer
 RATES = tuple(10 ** (-4 + i / 2) for i in range(7))
 DECAYS = (0.0, 1e-3, 1e-2, 1e-1, 1.0)
 GRID = tuple(product(RATES, DECAYS))
-
-
-def seconds(function: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
 
 
 def main() -> None:
@@ -72,11 +63,7 @@ def main() -> None:
         "task": task.name,
         "jax": jax.__version__,
     }
-    if options.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:<24} {value}")
+    show(result, options.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,23 @@
+"""What benchmarks share: timing a call, and printing what was found."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call, until its arrays are there."""
+    began = time.perf_counter()
+    jax.block_until_ready(function())
+    return time.perf_counter() - began
+
+
+def show(result: Mapping[str, object], as_json: bool) -> None:
+    """One object of JSON, or a line for each figure."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:<28} {value}")
