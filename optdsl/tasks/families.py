@@ -20,9 +20,9 @@ class Rung:
 
     compute: int
     """What one training computes, as a multiple of the first rung's: 1, 10, 100."""
-    cpu_seconds: float | None
-    """What one training of AdamW by the register machine takes on one core; None where it was not
-    measured. `benchmarks/tasks.py` prints it, docs/tasks.md says on which machine."""
+    cpu_seconds: float
+    """What one training of AdamW by the register machine takes on one idle core, as
+    `benchmarks/tasks.py` prints it; docs/benchmarks.md says on which machine."""
     size: Mapping[str, int]
     """Keyword arguments of the family's function."""
 
@@ -71,9 +71,9 @@ FAMILIES: tuple[Family, ...] = (
         "MLP on 8x8 handwritten digits",
         "digits",
         (
-            Rung(1, 0.02, {"hidden": 32, "steps": 300}),
-            Rung(10, None, {"hidden": 160, "steps": 600}),
-            Rung(100, None, {"hidden": 800, "steps": 1200}),
+            Rung(1, 0.01, {"hidden": 32, "steps": 300}),
+            Rung(10, 0.08, {"hidden": 160, "steps": 600}),
+            Rung(100, 1.1, {"hidden": 800, "steps": 1200}),
         ),
     ),
     Family(
@@ -81,9 +81,9 @@ FAMILIES: tuple[Family, ...] = (
         "MLP that finds the noise in 8x8 handwritten digits",
         "diffusion",
         (
-            Rung(1, 0.02, {"hidden": 16, "steps": 300}),
-            Rung(10, None, {"hidden": 80, "steps": 600}),
-            Rung(100, None, {"hidden": 400, "steps": 1200}),
+            Rung(1, 0.015, {"hidden": 16, "steps": 300}),
+            Rung(10, 0.095, {"hidden": 80, "steps": 600}),
+            Rung(100, 1.0, {"hidden": 400, "steps": 1200}),
         ),
     ),
     Family(
@@ -91,9 +91,9 @@ FAMILIES: tuple[Family, ...] = (
         "Vision Transformer on 8x8 handwritten digits",
         "vit",
         (
-            Rung(1, 0.15, {"width": 16, "layers": 1, "heads": 2, "steps": 300}),
-            Rung(10, None, {"width": 32, "layers": 2, "heads": 2, "steps": 430}),
-            Rung(100, None, {"width": 64, "layers": 4, "heads": 4, "steps": 570}),
+            Rung(1, 0.07, {"width": 16, "layers": 1, "heads": 2, "steps": 300}),
+            Rung(10, 0.36, {"width": 32, "layers": 2, "heads": 2, "steps": 430}),
+            Rung(100, 2.9, {"width": 64, "layers": 4, "heads": 4, "steps": 570}),
         ),
     ),
     Family(
@@ -101,9 +101,9 @@ FAMILIES: tuple[Family, ...] = (
         "Transformer on the characters of a novel",
         "text",
         (
-            Rung(1, 0.15, {"width": 16, "layers": 1, "heads": 2, "context": 16, "steps": 300}),
-            Rung(10, None, {"width": 24, "layers": 2, "heads": 2, "context": 32, "steps": 450}),
-            Rung(100, None, {"width": 32, "layers": 4, "heads": 2, "context": 64, "steps": 700}),
+            Rung(1, 0.07, {"width": 16, "layers": 1, "heads": 2, "context": 16, "steps": 300}),
+            Rung(10, 0.43, {"width": 24, "layers": 2, "heads": 2, "context": 32, "steps": 450}),
+            Rung(100, 5.5, {"width": 32, "layers": 4, "heads": 2, "context": 64, "steps": 700}),
         ),
     ),
     Family(
@@ -111,9 +111,9 @@ FAMILIES: tuple[Family, ...] = (
         "curved valley of 8 weights, for tests",
         "rosenbrock",
         (
-            Rung(1, 0.001, {"steps": 200}),
-            Rung(10, None, {"steps": 2000}),
-            Rung(100, None, {"steps": 20000}),
+            Rung(1, 0.0004, {"steps": 200}),
+            Rung(10, 0.002, {"steps": 2000}),
+            Rung(100, 0.016, {"steps": 20000}),
         ),
     ),
     Family(
@@ -121,9 +121,9 @@ FAMILIES: tuple[Family, ...] = (
         "noisy quadratic of 18 weights, for tests",
         "quadratic",
         (
-            Rung(1, None, {"steps": 50}),
-            Rung(10, None, {"steps": 500}),
-            Rung(100, None, {"steps": 5000}),
+            Rung(1, 0.0003, {"steps": 50}),
+            Rung(10, 0.0007, {"steps": 500}),
+            Rung(100, 0.005, {"steps": 5000}),
         ),
     ),
 )
