@@ -71,7 +71,8 @@ class Step:
 
     def __init__(self, tx: Any, weights: Any, gradients: Any) -> None:
         """Compile it for these weights."""
-        self.state = tx.init(weights)
+        # A copy: some of optax's states hold the weights themselves, which can't be donated twice.
+        self.state = jax.tree.map(jnp.copy, tx.init(weights))
         jitted = jax.jit(step_of(tx), donate_argnums=(0, 1))
         self.compiled = jitted.lower(weights, self.state, gradients).compile()
         text = self.compiled.as_text()

@@ -21,6 +21,7 @@ from importlib.metadata import version
 from optdsl.backends.emit_body import Body, Field, emit_body
 from optdsl.ir import Program, Role
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
+from optdsl.passes.finite_weights import begun_with_weights
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values, remove_dead_state
@@ -88,7 +89,7 @@ def emit_source(program: Program, name: str) -> str:
         name: what to call the optimizer; made an identifier.
     """
     digest = structural_hash(program)
-    prepared = without_dead_hyperparameters(remove_dead_state(fold_constants(program)))
+    prepared = made_ready(program)
     name = safe_identifier(name)
     body = emit_body(prepared, RESERVED | {name, _class_name(name)})
     factory = _factory(prepared, body, name)
@@ -110,6 +111,12 @@ def emit_source(program: Program, name: str) -> str:
         factory,
     ]
     return "".join(parts)
+
+
+def made_ready(program: Program) -> Program:
+    """What there is to write, with its hyperparameters as inputs."""
+    live = remove_dead_state(fold_constants(program))
+    return begun_with_weights(without_dead_hyperparameters(live))
 
 
 def _is_used(helper: str, text: str) -> bool:
@@ -139,8 +146,9 @@ def docstring(text: str, indent: str = "") -> str:
     """A docstring's literal, whatever the text."""
     safe = "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
     lines: list[str] = []
-    for line in safe.split("\n"):
-        lines += textwrap.wrap(line.strip(), WIDTH - len(indent) - 6) or [""]
+    for paragraph in safe.split("\n\n"):
+        lines += ["", *_filled(paragraph, WIDTH - len(indent) - 6)]
+    lines = lines[1:]
     body = f"\n{indent}".join(lines)
     body = "\n".join(line.rstrip() for line in body.split("\n"))
     # Wrapped first: a line may not end between a backslash and what it escapes.
@@ -148,6 +156,14 @@ def docstring(text: str, indent: str = "") -> str:
     body = re.sub(r'"{3,}|"+\Z', lambda quotes: '\\"' * len(quotes[0]), body)
     closing = f"\n{indent}" if len(lines) > 1 else ""
     return f'{indent}"""{body}{closing}"""'
+
+
+def _filled(paragraph: str, width: int) -> list[str]:
+    """The lines of a paragraph, broken anew if they are too long."""
+    lines = [line.strip() for line in paragraph.split("\n")]
+    if all(len(line) <= width for line in lines):
+        return lines
+    return textwrap.wrap(" ".join(lines), width)
 
 
 def without_dead_hyperparameters(program: Program) -> Program:
@@ -245,9 +261,10 @@ def _initial(field: Field) -> str:
         return f"jnp.zeros([], {dtype})"
     zeros = f"jnp.zeros({_SHAPES.get(field.kind)}, {dtype})"
     if field.kind == Kind.ARRAY:
+        function = "jnp.array" if field.begins_as_weights else "jnp.zeros_like"
         if not field.dtype and not field.kept:
-            return "jax.tree.map(jnp.zeros_like, params)"
-        zeros = f"jnp.zeros_like(w, dtype={dtype})" if field.dtype else "jnp.zeros_like(w)"
+            return f"jax.tree.map({function}, params)"
+        zeros = f"{function}(w, dtype={dtype})" if field.dtype else f"{function}(w)"
     if not field.kept:
         return f"jax.tree.map(lambda w: {zeros}, params)"
     inner = "\n" + INDENT * 4

@@ -38,6 +38,8 @@ class Field:
     kind: Kind
     dtype: str | None
     new: str
+    begins_as_weights: bool = False
+    """Whether it begins as a copy of the weights, and not as zeros."""
     kept: str = ""
     """The condition on a weight array w for the variable to be kept; empty if it always is."""
 
@@ -159,7 +161,8 @@ class _Emitter(Statements):
             else:
                 lines.append(f"{new} = {self._cast_list(output, name)}")
                 tree, where = f"structure.unflatten({new})", self._kept(kept[state])
-                fields.append(Field(name, entry.kind, entry.dtype, tree, where))
+                begun = entry.begins_as_weights
+                fields.append(Field(name, entry.kind, entry.dtype, tree, begun, where))
         return update, tuple(fields), [*lines, *self._write_order(update, fields)]
 
     def _write_order(self, update: str, fields: list[Field]) -> list[str]:

@@ -5,11 +5,13 @@ needs; `tracer.py` applies the functions.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
 from optdsl.backends.tracer import NOTHING, Blocks, Traced, Tracer, is_nothing
@@ -17,10 +19,10 @@ from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
+from optdsl.passes.overwrites import Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
-NO_ORDER: Mapping[int, Sequence[int]] = {}
-"""Of values."""
+NO_ORDER = Overwrites()
 
 
 def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
@@ -33,8 +35,11 @@ def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
     ]
 
 
-def zero_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
-    """Each state variable's first value: a scalar, or blocks, NOTHING where it is dead."""
+def first_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
+    """Each state variable's first value: a scalar, or blocks, NOTHING where it is dead.
+
+    Blocks of the weights are copies: callers donate both.
+    """
     leaves = leaf_types(weights)
     types = infer_leaves(program, leaves)
     plans = leaf_plans(program, [leaf.shape for leaf in leaves])
@@ -45,15 +50,17 @@ def zero_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
         # Like the weights where the shapes are theirs: so sharded like them too.
         likes = weights if types[state].kind == Kind.ARRAY else [None] * len(live)
         blocks = [
-            _zeros(leaf, like) if is_live else NOTHING
+            _first(leaf, like, program.inputs[state].begins_as_weights) if is_live else NOTHING
             for leaf, like, is_live in zip(types[state].leaves, likes, live, strict=True)
         ]
         zeros[program.inputs[state].name] = blocks[0] if is_scalar else blocks
     return zeros
 
 
-def _zeros(leaf: Leaf, like: Any) -> jax.Array:
-    """A block of zeros, placed as the weights `like` are."""
+def _first(leaf: Leaf, like: Any, is_copy: bool) -> jax.Array:
+    """A block of zeros, or a copy, placed as the weights `like` are."""
+    if is_copy:
+        return jnp.array(like, leaf.dtype)
     if like is None:
         return jnp.zeros(leaf.shape, leaf.dtype)
     return jnp.zeros_like(like, dtype=leaf.dtype)
@@ -67,7 +74,7 @@ def apply_program(
     learning_rate: Any,
     step: Any,
     hyperparameters: Mapping[str, Any],
-    order: Mapping[int, Sequence[int]] = NO_ORDER,
+    order: Overwrites = NO_ORDER,
 ) -> tuple[Blocks, dict[str, Any]]:
     """One training step.
 
@@ -75,11 +82,11 @@ def apply_program(
         program: a program with its constants folded and without dead state.
         weights: the weight leaves; None will do where the program does not read them.
         gradients: the gradient leaves.
-        state: as `zero_state` or the last step gave it.
+        state: as `first_state` or the last step gave it.
         learning_rate: a number or a scalar array; None where the program does not read it.
         step: the 1-based step count.
         hyperparameters: a number or a scalar array for each hyperparameter.
-        order: values to make after others, where arrays are overwritten: see `made_after`.
+        order: what to make after what, where a caller's weights and states are overwritten.
 
     Returns:
         The update's blocks in the gradients' dtypes, and the new state in the old one's.
@@ -123,7 +130,7 @@ def apply_to_arrays(
     gradients: Sequence[Any],
     state: Mapping[str, Any],
     known: Scalars,
-    order: Mapping[int, Sequence[int]] = NO_ORDER,
+    order: Overwrites = NO_ORDER,
 ) -> tuple[Blocks, dict[str, Any]]:
     """The rest of a training step; arguments and results as in `apply_program`, but for
     `known`: from `scalars`, of these leaves or, where `is_by_leaf`, of a tree that they are in."""
@@ -136,26 +143,83 @@ def apply_to_arrays(
         elif entry.role in given:
             found[value] = given[entry.role]
 
-    def operand(value: int) -> Traced:
-        return _operand(program, found, types, value)
+    first = len(program.inputs)
+    rest = [v for v in range(first, first + len(program.operations)) if v not in known]
+    evaluated = _Evaluated(program, tracer, types, found)
+    evaluated.add(rest, order.made_after)
+    blocks = evaluated.operand(program.outputs[0]).value
+    update = [jnp.asarray(b, leaf.dtype) for b, leaf in zip(blocks, gradient_types, strict=True)]
+    states = [evaluated.new_state(i) for i in range(len(program.states))]
+    if order.late and weights is not None:
+        states = _in_order(evaluated, order, weights, update, states)
+    names = [program.inputs[state].name for state in program.states]
+    return update, dict(zip(names, states, strict=True))
 
-    for value, operation in enumerate(program.operations, start=len(program.inputs)):
-        if value in known:
-            continue
-        args = [operand(arg) for arg in operation.args]
-        found[value] = tracer.apply(value, operation.op, args, types[value]).value
-        for earlier in order.get(value, ()):
-            found[value] = _made_after(operand(value), operand(earlier)).value
 
-    update, *new = (operand(output) for output in program.outputs)
-    update_blocks = [
-        jnp.asarray(block, leaf.dtype)
-        for block, leaf in zip(update.value, gradient_types, strict=True)
-    ]
-    new_state: dict[str, Any] = {}
-    for index, value in zip(program.states, new, strict=True):
-        new_state[program.inputs[index].name] = tracer.stored(index, value, types[index])
-    return update_blocks, new_state
+@dataclass(frozen=True)
+class _Evaluated:
+    """The values of a program that are computed so far."""
+
+    program: Program
+    tracer: Tracer
+    types: Sequence[ValueType]
+    found: dict[int, Any]
+
+    def add(self, values: Sequence[int], made_after: Mapping[int, Sequence[int]]) -> None:
+        """Compute results, in order."""
+        for value in values:
+            op, args, _ = self.program.operations[value - len(self.program.inputs)]
+            operands = [self.operand(arg) for arg in args]
+            new = self.tracer.apply(value, op, operands, self.types[value])
+            self.found[value] = new.value
+            for earlier in made_after.get(value, ()):
+                self.found[value] = _after_value(self.operand(value), self.operand(earlier))
+
+    def operand(self, value: int) -> Traced:
+        return _operand(self.program, self.found, self.types, value)
+
+    def new_state(self, position: int) -> Any:
+        """A state variable's new value as it is stored."""
+        state, new = self.program.states[position], self.program.outputs[position + 1]
+        return self.tracer.stored(state, self.operand(new), self.types[state])
+
+    def again(self, values: Sequence[int], earlier: Sequence[Blocks]) -> "_Evaluated":
+        """Some results computed once more, from arrays that are read after others are made."""
+        found = dict(self.found)
+        again = _Evaluated(self.program, self.tracer, self.types, found)
+        args = {
+            arg
+            for value in values
+            for arg in self.program.operations[value - len(self.program.inputs)].args
+        }
+        for arg in args - {*values}:
+            if arg >= 0 and self.types[arg].kind == Kind.ARRAY:
+                for blocks in earlier:
+                    found[arg] = _each_after(found[arg], blocks)
+        again.add(values, {})
+        return again
+
+
+def _in_order(
+    evaluated: _Evaluated,
+    order: Overwrites,
+    weights: Sequence[Any],
+    update: Blocks,
+    states: list[Any],
+) -> list[Any]:
+    """The states' new values, each made after what reads its old value.
+
+    New weights are written as `optax.apply_updates` does, so that they are the caller's own.
+    """
+    made: list[Any] = [optax.apply_updates(weights, [-block for block in update]), *states]
+    for own, readers in order.late:
+        earlier = [made[reader] for reader in readers]
+        if own in order.again:
+            made[own] = evaluated.again(order.again[own], earlier).new_state(own - 1)
+        else:
+            for blocks in earlier:
+                made[own] = _each_after(made[own], blocks)
+    return made[1:]
 
 
 def is_by_leaf(program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]) -> bool:
@@ -190,10 +254,15 @@ def _operand(
     return Traced(types[value].kind, found[value])
 
 
-def _made_after(new: Traced, earlier: Traced) -> Traced:
+def _after_value(new: Traced, earlier: Traced) -> Blocks:
     """The blocks of `new`, made after a number or after blocks."""
-    blocks = [earlier.value] * len(new.value) if earlier.kind == Kind.SCALAR else earlier.value
-    return Traced(new.kind, [after(*pair) for pair in zip(new.value, blocks, strict=True)])
+    if earlier.kind == Kind.SCALAR:
+        return _each_after(new.value, [earlier.value] * len(new.value))
+    return _each_after(new.value, earlier.value)
+
+
+def _each_after(new: Blocks, earlier: Blocks) -> Blocks:
+    return [after(*pair) for pair in zip(new, earlier, strict=True)]
 
 
 def after(new: jax.Array, earlier: jax.Array) -> jax.Array:

@@ -15,18 +15,18 @@ from jax.core import Tracer
 
 from optdsl.backends.jax_lowering import (
     Scalars,
-    after,
     apply_to_arrays,
+    first_state,
     is_by_leaf,
     scalars,
-    zero_state,
 )
 from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
+from optdsl.passes.finite_weights import begun_with_weights
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values
-from optdsl.passes.overwrites import made_after, write_order
+from optdsl.passes.overwrites import overwrites
 from optdsl.passes.pipeline import prepare
 
 NO_WEIGHTS = (
@@ -93,25 +93,22 @@ def _transformation(
     program: Program, learning_rate: Any, hyperparameters: dict[str, Any]
 ) -> optax.GradientTransformationExtraArgs:
     constants = {k: float(v) for k, v in hyperparameters.items() if _is_constant(v)}
-    prepared = prepare(program, constants)
+    prepared = begun_with_weights(prepare(program, constants))
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
-    overwrites, order = write_order(prepared), made_after(prepared)
+    order = overwrites(prepared)
     reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
 
     def step_on(weights: Any, gradients: Any, blocks: Any, known: Scalars) -> tuple[Any, Any]:
         update, new = apply_to_arrays(prepared, weights, gradients, blocks, known, order)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
-        descent = [-block for block in update]
-        if overwrites and weights is not None:
-            new = _ordered(prepared, overwrites, optax.apply_updates(weights, descent), new)
-        return descent, new
+        return [-block for block in update], new
 
     step_on_leaf = jax.jit(step_on)
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
-        state = zero_state(prepared, leaves)
+        state = first_state(prepared, leaves)
         return OptimizerState(jnp.zeros((), jnp.int32), _unflatten(state, structure))
 
     def update_fn(
@@ -167,26 +164,6 @@ def each_leaf(
         for name, (value,) in stepped.items():
             new[name].append(value)
     return descent, new
-
-
-def _ordered(
-    program: Program, order: list[tuple[int, list[int]]], weights: Any, state: dict[str, Any]
-) -> dict[str, Any]:
-    """The new state, each variable made after what reads its old value: see `write_order`.
-
-    Args:
-        program: as prepared.
-        order: of this program.
-        weights: the leaves of the new weights, written as `optax.apply_updates` does, so that they
-            are the caller's own.
-        state: the new state; only its numbers' order of computation changes.
-    """
-    names = [program.inputs[i].name for i in program.states]
-    made = {0: weights} | {i: state[name] for i, name in enumerate(names, start=1)}
-    for own, readers in order:
-        for reader in readers:
-            made[own] = [after(*pair) for pair in zip(made[own], made[reader], strict=True)]
-    return {name: made[i] for i, name in enumerate(names, start=1)}
 
 
 def _check_value(name: str, value: Any, optional: bool) -> None:

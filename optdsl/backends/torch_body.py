@@ -40,11 +40,13 @@ DISPATCH = (
 
 @dataclass(frozen=True)
 class Stored:
-    """A state variable: the key it is stored under, its kind and the dtype it is stored in."""
+    """A state variable: the key it is stored under, its kind and the dtype it is stored in, and
+    whether it begins as a copy of the parameter, and not as zeros."""
 
     name: str
     kind: Kind
     dtype: str | None
+    begins_as_weights: bool
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,9 @@ class _Emitter(TorchStatements):
         for head, body in written:
             lines += [*head, *(INDENT + line for line in body)]
         states = tuple(
-            Stored(self.names.of(v), self.program.inputs[v].kind, self.program.inputs[v].dtype)
+            Stored(self.names.of(v), entry.kind, entry.dtype, entry.begins_as_weights)
             for v in self.program.states
+            for entry in (self.program.inputs[v],)
         )
         return TorchBody(
             states,

@@ -18,19 +18,17 @@ from optdsl.backends.emit import (
     call,
     camel_case,
     docstring,
+    made_ready,
     module_docstring,
     safe_identifier,
-    without_dead_hyperparameters,
 )
 from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
 from optdsl.backends.torch_foreach import why_not
 from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
 from optdsl.ir import Program
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
-from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.infer import infer
-from optdsl.passes.live import remove_dead_state
 
 LATE = """
 LATE = (
@@ -84,7 +82,7 @@ def emit_torch_source(program: Program, name: str) -> str:
         name: what to call the optimizer; the class has it in camel case.
     """
     digest = structural_hash(program)
-    prepared = without_dead_hyperparameters(remove_dead_state(fold_constants(program)))
+    prepared = made_ready(program)
     class_name = torch_class_name(name)
     body = emit_torch_body(prepared, TORCH_RESERVED | {class_name})
     code = _class(prepared, body, class_name)
@@ -222,6 +220,9 @@ def _made(owner: str, state: Stored, like: str) -> str:
     """The statement that makes a state variable: zeros."""
     dtype = f"torch.{state.dtype}" if state.dtype else ""
     target = f'{owner}["{state.name}"]'
+    if state.begins_as_weights:
+        copied = f"to({dtype}, copy=True)" if dtype else "clone()"
+        return f"{target} = {like}.{copied}"
     if state.kind == Kind.ARRAY:
         return f"{target} = torch.zeros_like({like}{f', dtype={dtype}' if dtype else ''})"
     shape = "()"

@@ -28,6 +28,8 @@ def is_nothing(block: Any) -> bool:
     return isinstance(block, optax.MaskedNode)
 
 
+BY_LINE = (Kind.PER_ROW, Kind.PER_COLUMN)
+
 Blocks = list[Any]
 """One block for each leaf of the weight tree: an array, a Python float where it is known from the
 leaf's shape, or NOTHING."""
@@ -107,18 +109,21 @@ class Tracer:
                 values = [jnp.asarray(value, self.scalar) for value in values]
             return Traced(Kind.SCALAR, jnp.asarray(lower(jnp, values, sums, n), self.scalar))
 
+        # Rows and columns meet an array as a matrix: what a vector's columns become is then of
+        # their own shape, and written in their place.
+        as_matrix = result.kind == Kind.ARRAY and any(arg.kind in BY_LINE for arg in args)
+
         def one(i: int) -> Any:
             leaf, chosen = result.leaves[i], self.plans[i].chosen.get(value)
             # A sum of squares may be beyond float16's range where no number is.
             dtype = self.scalar if sums else leaf.dtype
             if chosen is not None:
-                block = self._cast(args[chosen], i, result.kind, dtype)
-            else:
-                mine = [self._cast(arg, i, result.kind, dtype) for arg in args]
-                if all(isinstance(number, float) for number in mine):
-                    mine = [jnp.asarray(number, dtype) for number in mine]
-                block = lower(jnp, mine, sums, n)
-            return _as_leaf(block, leaf)
+                return _as_leaf(self._cast(args[chosen], i, result.kind, dtype), leaf)
+            mine = [self._operand(arg, i, dtype, as_matrix) for arg in args]
+            if all(isinstance(number, float) for number in mine):
+                mine = [jnp.asarray(number, dtype) for number in mine]
+            block = lower(jnp, mine, sums, n)
+            return _as_leaf(block.reshape(leaf.shape) if as_matrix else block, leaf)
 
         return self._each(value, result, one)
 
@@ -177,6 +182,15 @@ class Tracer:
             return jnp.reshape(lower_function(op)(jnp, mine), leaf.shape)
 
         return one
+
+    def _operand(self, arg: Traced, i: int, dtype: str, as_matrix: bool) -> Any:
+        """Block i of a value, to compute with blocks of an array or, `as_matrix`, of a matrix."""
+        if arg.kind in BY_LINE:
+            return _in_dtype(arg.value[i], dtype)
+        block = self._cast(arg, i, arg.kind, dtype)
+        if as_matrix and arg.kind == Kind.ARRAY and not isinstance(block, float):
+            return block.reshape(matrix_shape(self.shapes[i]))
+        return block
 
     def _cast(self, arg: Traced, i: int, kind: Kind, dtype: str) -> Any:
         """Block i of a value cast upward to another kind and a dtype.

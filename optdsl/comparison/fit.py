@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.comparison.stream import Updates, distance, stream, updates
 from optdsl.ir import Program
 from optdsl.passes.fold import default_values
@@ -136,7 +136,7 @@ def _gaps(
             )
             return state, jnp.concatenate([jnp.ravel(block) for block in update])
 
-        start = zero_state(prepared, [blocks[0] for blocks in steps["weights"]])
+        start = first_state(prepared, [blocks[0] for blocks in steps["weights"]])
         return lax.scan(advance, start, steps)[1]
 
     def gaps(settings: list[Setting]) -> list[float]:

@@ -28,7 +28,7 @@ class Role(Enum):
     """The 1-based step count, a scalar."""
     HYPERPARAMETER = "hyperparameter"
     STATE = "state"
-    """Starts at zero and keeps, from step to step, the value that the program returns for it."""
+    """Starts at zero (see `Input`); from step to step it keeps what the program returns for it."""
 
 
 INPUT_KINDS: dict[Role, Kind] = {
@@ -52,6 +52,9 @@ class Input:
     """A hyperparameter's value where the user gives none."""
     dtype: str | None = None
     """The dtype a state variable is stored in; None is the weights' own."""
+    begins_as_weights: bool = False
+    """Whether a state variable begins as the weights and not as zeros: in programs that are made
+    ready for a backend alone, since no text says it. See `passes/finite_weights.py`."""
 
 
 class Operation(NamedTuple):

@@ -5,9 +5,37 @@ old value of a state, as Lion's does, the state may be overwritten only after th
 XLA does not see that, and keeps the old value by copying the array.
 """
 
-from optdsl.ir import Program
-from optdsl.ops import Kind, Over
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from optdsl.ir import Program, Role
+from optdsl.ops import BY_NAME, Kind, Over
+from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
+
+Outputs = list[int]
+"""Positions in `Program.outputs`: 0 is the update, and the others are states."""
+
+
+@dataclass(frozen=True)
+class Overwrites:
+    """What is to be made after what; empty where no arrays are overwritten."""
+
+    made_after: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    """As `made_after` gives it."""
+    late: list[tuple[int, Outputs]] = field(default_factory=list[tuple[int, Outputs]])
+    """As `write_order` gives it."""
+    again: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    """For some of the late states, the values to compute again, see `made_again`."""
+
+
+def overwrites(program: Program) -> Overwrites:
+    """All of it, for a program without dead state."""
+    late = write_order(program)
+    again = {own: made_again(program, own) for own, _ in late}
+    return Overwrites(
+        made_after(program), late, {own: values for own, values in again.items() if values}
+    )
 
 
 def made_after(program: Program) -> dict[int, list[int]]:
@@ -40,7 +68,56 @@ def made_after(program: Program) -> dict[int, list[int]]:
     return found
 
 
-def write_order(program: Program) -> list[tuple[int, list[int]]]:
+SUMS_AND_PRODUCTS = frozenset(
+    BY_NAME[name] for name in ("+", "-", "*", "interpolate", "square", "abs")
+)
+QUOTIENTS_AND_ROOTS = frozenset(BY_NAME[name] for name in ("/", "reciprocal", "sqrt"))
+
+
+def made_again(program: Program, own: int) -> list[int]:
+    """The values that a late state's new value is computed from once more, after the weights.
+
+    What the update and the new state share, XLA may compute in a loop of its own, and keep in an
+    array until both have read it: new memory in each step. To compute it twice takes less time,
+    if it is no more than a quotient or a root, and if the second loop can: if it reads nothing that
+    is overwritten by then but the state itself.
+
+    Returns:
+        The values in order, the new value last; none where nothing is gained, or something that
+        is needed is lost.
+    """
+    first, kinds, outputs = len(program.inputs), infer(program), program.outputs
+    pairs = list(zip(program.states, outputs[1:], strict=True))
+    stored = {new for _, new in pairs} - {outputs[own]}
+    lost = {state for state, new in pairs if new != state} - {program.states[own - 1]}
+    lost |= {*program.with_role(Role.WEIGHT)}
+    values: set[int] = set()
+    stack = [outputs[own]]
+    while stack:
+        value = stack.pop()
+        if value in lost:
+            return []
+        if value < first or value in values or value in stored or kinds[value] != Kind.ARRAY:
+            continue
+        op, args, _ = program.operations[value - first]
+        if op not in SUMS_AND_PRODUCTS | QUOTIENTS_AND_ROOTS:
+            return []
+        values.add(value)
+        stack.extend(args)
+    # XLA keeps a quotient that is read twice even by one loop.
+    others = [
+        arg
+        for value, operation in enumerate(program.operations, start=first)
+        if value not in values
+        for arg in operation.args
+    ]
+    for value in values:
+        if program.operations[value - first].op in QUOTIENTS_AND_ROOTS and others.count(value) > 1:
+            return []
+    return sorted(values)
+
+
+def write_order(program: Program) -> list[tuple[int, Outputs]]:
     """The states to overwrite late, in order, each with the outputs to make before.
 
     A state waits for the update if that reads its old value, and then what the waiting state reads
@@ -48,8 +125,8 @@ def write_order(program: Program) -> list[tuple[int, list[int]]]:
     the state's own new value: other orders XLA finds itself, and fewer constraints are better.
 
     Returns:
-        Pairs of indices into `program.outputs`: a state's new value, and those to make before it.
-        The latter are the update (0) and states that come earlier in the list.
+        For each state its position in `program.outputs`, and those of what to make before: of the
+        update, and of states that come earlier in the list.
     """
     late: dict[int, list[int]] = {}
     rest = {
@@ -60,7 +137,7 @@ def write_order(program: Program) -> list[tuple[int, list[int]]]:
     readers = [0]
     for reader in readers:  # which grows: a state that waits is a reader that comes late
         for own, state in rest.items():
-            around = program.outputs[own]
+            around = _equal_on_leaves(program, program.outputs[own])
             reads = own != reader and _reads(program, program.outputs[reader], state, around)
             if reads and own not in late.get(reader, []):
                 late.setdefault(own, []).append(reader)
@@ -73,10 +150,23 @@ def write_order(program: Program) -> list[tuple[int, list[int]]]:
     return [(own, readers) for own, readers in placed if readers]
 
 
-def _reads(program: Program, value: int, state: int, around: int | None = None) -> bool:
-    """Whether a value depends on an input, on a path around another value."""
+def _equal_on_leaves(program: Program, value: int) -> set[int]:
+    """A value, and the arguments of which it is one on each leaf, as the leaf's shape decides."""
+    decided = leaf_plans(program, [()])[0].chosen
+    found, first = {value}, len(program.inputs)
+    stack = [value]
+    while stack:
+        if (value := stack.pop()) in decided:
+            arguments = program.operations[value - first].args[2:]
+            stack += [arg for arg in arguments if arg >= first]
+            found.update(stack)
+    return found
+
+
+def _reads(program: Program, value: int, state: int, around: Collection[int] = ()) -> bool:
+    """Whether a value depends on an input, on a path around some values."""
     first = len(program.inputs)
-    seen = {around}
+    seen = {*around}
     stack = [value]
     while stack:
         value = stack.pop()

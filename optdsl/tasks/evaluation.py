@@ -15,7 +15,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from optdsl.backends.bytecode import MACHINES, WEIGHTS, Machine, UnsupportedProgram, encode
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.backends.register_machine import (
     Inputs,
     Layout,
@@ -283,7 +283,7 @@ class Carry(NamedTuple):
 def first_carry(program: Program, weights: Any) -> Carry:
     """What a jitted training loop starts with."""
     leaves = jax.tree.leaves(weights)
-    return Carry(jnp.int32(0), leaves, zero_state(program, leaves))
+    return Carry(jnp.int32(0), leaves, first_state(program, leaves))
 
 
 def jitted_step(

@@ -14,7 +14,7 @@ from support.running import doubles
 from support.trees import leaves
 
 from optdsl.backends import jax_lowering, tracer
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.backends.optax_transform import optimizer_factory
 from optdsl.backends.tracer import is_nothing
 from optdsl.diagnostics import Source
@@ -60,7 +60,7 @@ def evaluated(
         return traced
 
     def step(w: Any, g: Any, rate: Any, number: Any, values: Any) -> Any:
-        return apply_program(program, w, g, zero_state(program, w), rate, number, values)
+        return apply_program(program, w, g, first_state(program, w), rate, number, values)
 
     given = [[abstract(leaf) for leaf in each] for each in (weights, gradients)]
     with monkeypatch.context() as patch:

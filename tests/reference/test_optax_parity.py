@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 import pytest
 from optax import contrib
+from support.donated_step import compiled_step
 
 import optdsl
 from optdsl.frontend import stdlib
@@ -194,6 +196,21 @@ def test_with_a_schedule_and_other_hyperparameters(row: Row, train: Any, assert_
     rate = schedule if row.schedule else row.rate / 2
     ours, theirs = both(row, rate, row.second)
     assert_same(train(ours, "layers"), train(theirs, "layers"), **row.tolerance)
+
+
+ONE_ARRAY_KEPT = ("adafactor", "dadapt_adamw", "lamb", "optimistic_adam")
+"""Programs whose step keeps an array until its end, as optax's does."""
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_no_more_memory_is_touched_than_by_optax(row: Row) -> None:
+    weights = [jnp.ones(70_001)]
+    ours, theirs = (compiled_step(tx, weights) for tx in both(row, row.rate, {}))
+    scalars = 1000
+    accessed = [step.cost_analysis()["bytes accessed"] for step in (ours, theirs)]
+    assert accessed[0] <= accessed[1] + scalars
+    kept = [step.memory_analysis().temp_size_in_bytes for step in (ours, theirs)]
+    assert kept[0] <= min(kept[1], weights[0].nbytes * (row.name in ONE_ARRAY_KEPT)) + scalars
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from optdsl.backends.emit import emit_source
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.backends.reference import reference_step
 from optdsl.ir import Program
 from optdsl.ops import Kind
@@ -56,7 +56,7 @@ def jax_stepper(program: Program) -> Stepper:
 
     def step(weights: Any, gradients: Any, state: Any, rate: float, number: int) -> Outcome:
         if state is None:
-            given = zero_state(prepared, weights)
+            given = first_state(prepared, weights)
         else:
             given = {k: v[0] if k in scalars else list(v) for k, v in state.items()}
         found = compiled(list(weights), list(gradients), given, np.float32(rate), np.int32(number))

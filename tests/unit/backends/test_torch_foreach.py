@@ -25,8 +25,7 @@ LOOPS = {
     "scalar states": ["schedule_free_adamw", "schedule_free_sgd"],
     "sums": ["cautious_adamw", "cautious_lion", "dadapt_adamw", "dog", "dowg", "fromage", "lamb",
              "lars", "novograd", "prodigy"],
-    "functions of matrices": ["sm3"],
-    "rules by shape": ["adafactor", "muon", "shampoo", "soap"],
+    "rules by shape": ["adafactor", "muon", "shampoo", "sm3", "soap"],
 }  # fmt: skip
 """Programs without the path, by the reason that their source gives."""
 
@@ -101,6 +100,11 @@ def test_programs_without_the_path_say_why(reason: str) -> None:
         source = emit_torch_source(named(name), name)
         assert f"`foreach` changes nothing: {reason} are not" in source
         assert "_foreach_" not in source
+
+
+def test_functions_of_matrices_are_a_reason_too() -> None:
+    source = emit_torch_source(text("def train(g):\n    return transpose(transpose(g))\n"), "t")
+    assert "`foreach` changes nothing: functions of matrices are not" in source
 
 
 def uses(op: OpDef) -> list[str]:

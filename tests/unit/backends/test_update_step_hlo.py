@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from support.donated_step import compiled_step
 
 import optdsl
 from optdsl.backends.emit import emit_source
@@ -28,17 +29,6 @@ def transformation(name: str, emitted: bool) -> Any:
     return factory(learning_rate=1e-3)
 
 
-def compiled(tx: Any, weights: Any) -> Any:
-    """A user's own training step with donated buffers, compiled."""
-
-    def step(weights: Any, state: Any, gradients: Any) -> Any:
-        updates, state = tx.update(gradients, state, weights)
-        return optax.apply_updates(weights, updates), state
-
-    jitted = jax.jit(step, donate_argnums=(0, 1))
-    return jitted.lower(weights, tx.init(weights), weights).compile()
-
-
 def full_copies(text: str) -> int:
     """The copies of whole arrays in a compiled text."""
     return len(re.findall(rf"= f32\[{SIZE}\]\S* copy\(", text))
@@ -48,13 +38,13 @@ def full_copies(text: str) -> int:
 @pytest.mark.parametrize("name", stdlib())
 def test_donated_arrays_are_not_copied(name: str, emitted: bool) -> None:
     weights = [jnp.ones(SIZE), jnp.ones(SIZE)]
-    step = compiled(transformation(name, emitted), weights)
+    step = compiled_step(transformation(name, emitted), weights)
     assert full_copies(step.as_text()) == 0
     assert step.memory_analysis().alias_size_in_bytes >= 2 * 4 * SIZE
 
 
 def test_optax_lion_is_copied_so_that_the_count_means_something() -> None:
-    assert full_copies(compiled(optax.lion(1e-3), [jnp.ones(SIZE)]).as_text()) == 1
+    assert full_copies(compiled_step(optax.lion(1e-3), [jnp.ones(SIZE)]).as_text()) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int32"])

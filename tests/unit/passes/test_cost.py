@@ -8,7 +8,7 @@ import optax
 import pytest
 
 import optdsl
-from optdsl.backends.jax_lowering import apply_program, zero_state
+from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.diagnostics import Source
 from optdsl.frontend import find_source, load
 from optdsl.passes.cost import Cost, cost_per_weight
@@ -44,7 +44,7 @@ def test_arithmetic_is_what_xla_counts(name: str) -> None:
         return apply_program(prepared, weights, gradients, state, 1e-3, 2, {})
 
     leaves = [jnp.ones(N)]
-    found = jax.jit(step).lower(leaves, leaves, zero_state(prepared, leaves)).cost_analysis()
+    found = jax.jit(step).lower(leaves, leaves, first_state(prepared, leaves)).cost_analysis()
     counted = round((found["flops"] + found.get("transcendentals", 0)) / N)
     assert counted + 1 == cost_per_weight(program, "float32").arithmetic
 

@@ -4,7 +4,7 @@ import pytest
 
 from optdsl.diagnostics import Source
 from optdsl.frontend import load
-from optdsl.passes.overwrites import made_after, write_order
+from optdsl.passes.overwrites import made_after, made_again, write_order
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,33 @@ def test_states_that_read_each_other_have_some_order() -> None:
         assert set(readers) <= set(placed)
         placed.append(own)
     assert sorted(placed) == [0, 1, 2]
+
+
+def test_a_rule_by_rank_does_not_hide_what_is_the_new_value() -> None:
+    body = "if rank(w) == 2:\n        m = g + m\n        u = 2 * m\n    else:\n        m = g - m"
+    text = f"def train(w, g, m):\n    {body}\n        u = m\n    return u, m\n"
+    assert write_order(load(Source("<test>", text))) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [
+        ("u = g / sqrt(m)\n    return m - u, v, m + u", ["t", "u", "t_2"]),
+        ("v = v + g\n    u = g / sqrt(v)\n    return m - u, v, m + u", ["t", "u", "t_2"]),
+        ("u = g / sqrt(v)\n    return m - u, v, m + u", ["t", "u", "t_2"]),  # v never changes
+        ("u = g / sqrt(v)\n    return m - u, v + g, m + u", []),  # v is another by then
+        ("u = g / w\n    return m - u, v, m + u", []),  # so are the weights
+        ("u = exp(m)\n    return m - u, v, m + u", []),  # an exponential takes too long
+        ("u = g / m\n    return m - 2 * u + abs(u), v, m + u", []),  # which XLA keeps anyway
+        ("u = g + m\n    return lr * u + m, v, u", ["u"]),
+    ],
+)
+def test_what_the_update_shares_with_a_late_state_is_made_again(
+    body: str, again: list[str]
+) -> None:
+    program = load(Source("<test>", f"def train(w, g, v, m, lr):\n    {body}\n"))
+    found = made_again(program, 2)
+    assert [program.name_of(value) for value in found] == again
 
 
 def test_numbers_do_not_wait() -> None:
