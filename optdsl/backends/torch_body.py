@@ -150,7 +150,9 @@ class _Emitter(TorchStatements):
 
     def _leaf_loop(self, stage: int, leaf: list[str], earlier: list[int], outer: bool) -> list[str]:
         """The loop over a group's parameters."""
-        made = outer or self._has_scalar_states() or why_not(self.program, self.kinds) is None
+        if why_not(self.program, self.kinds) is None:
+            return self._piece_loop(leaf)
+        made = outer or self._has_scalar_states()
         params = "params" if made else "self._with_gradients(group)"
         carrying = [s for s in earlier if self._kept(s, True)]
         target, source = self.parameter, params
@@ -160,6 +162,19 @@ class _Emitter(TorchStatements):
             target, source = ", ".join(items), f"zip({', '.join(lists)}, strict=True)"
         body = [*self._leaf_reads(leaf), *leaf]
         return [f"for {target} in {source}:", *(INDENT + line for line in body)]
+
+    def _piece_loop(self, leaf: list[str]) -> list[str]:
+        """The loop over a group's parameters where each number is computed by itself."""
+        whole, w = self.names.fresh("whole"), self.parameter
+        gradient = only(self.program, Role.GRADIENT)
+        g = self.names.fresh("g") if gradient is None else self.names.of(gradient)
+        state = f"self.state[{whole}]" if self.program.states or self._reads(Role.STEP) else "{}"
+        reads = self._leaf_reads(leaf, by_pieces=True)
+        return [
+            f"for {whole} in params:",
+            f"{INDENT}for {w}, {g}, state in pieces({whole}, {state}):",
+            *(INDENT * 2 + line for line in [*reads, *leaf]),
+        ]
 
     def _group_reads(self, lines: list[str], shared: list[str]) -> list[str]:
         """What a group's statements read from it."""
@@ -182,21 +197,21 @@ class _Emitter(TorchStatements):
             found.append("scalar = torch.promote_types(params[0].dtype, torch.float32)")
         return [*found, *reads]
 
-    def _leaf_reads(self, lines: list[str]) -> list[str]:
-        """What a parameter's statements read from it."""
+    def _leaf_reads(self, lines: list[str], by_pieces: bool = False) -> list[str]:
+        """What a parameter's statements read from it; `pieces` gives the gradient and the state."""
         names, text = self.names, "\n".join(lines)
         pairs: list[tuple[str, str]] = []
         weight, gradient = only(self.program, Role.WEIGHT), only(self.program, Role.GRADIENT)
         if weight is not None and names.of(weight) != self.parameter:
             pairs.append((names.of(weight), self.parameter))
-        if gradient is not None:
+        if gradient is not None and not by_pieces:
             pairs.append((names.of(gradient), f"{self.parameter}.grad"))
         stored = [(names.of(s), names.of(s)) for s in self.program.states
                   if self.kinds[s] != Kind.SCALAR]  # fmt: skip
         if self.step is not None and not self.group_counts:
             stored.append((names.of(self.step), "step"))
         kept = [(name, f'state["{key}"]') for name, key in stored if mentions(text, name)]
-        if kept or 'state["' in text:
+        if (kept or 'state["' in text) and not by_pieces:
             pairs.append(("state", f"self.state[{self.parameter}]"))
         pairs = [pair for pair in pairs if pair[0] == "state" or mentions(text, pair[0])]
         scalar = f"scalar = torch.promote_types({self.parameter}.dtype, torch.float32)"

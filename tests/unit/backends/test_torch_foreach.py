@@ -94,6 +94,22 @@ def test_programs(name: str, dtype: str) -> None:
     assert_both_ways_agree(named(name), dtype)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_pieces_give_the_same_bits(name: str, dtype: str) -> None:
+    found: list[list[Any]] = []
+    for size in (5, 2**16):
+        params = parameters(dtype)
+        params[2].data = params[2].data.t().contiguous().t()  # by columns, so not cut
+        make = emitted(named(name))
+        make._update_each.__globals__["PIECE"] = size
+        optimizer = make(groups_of(params), lr=0.01)
+        train(optimizer, params)
+        found.append(numbers_of(optimizer, params))
+    for cut, whole in zip(*found, strict=True):
+        torch.testing.assert_close(cut, whole, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("reason", LOOPS)
 def test_programs_without_the_path_say_why(reason: str) -> None:
     for name in LOOPS[reason]:
