@@ -21,6 +21,7 @@ from importlib.metadata import version
 from optdsl.backends.emit_body import Body, Field, emit_body
 from optdsl.ir import Program, Role
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
+from optdsl.passes.by_leaf import LABEL, has_labels
 from optdsl.passes.finite_weights import begun_with_weights
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
@@ -41,6 +42,11 @@ def cast(new, old):
 def after(new, earlier):
     """`new`, but made after `earlier`: a number equals itself or not, which XLA does not see."""
     return jnp.where((earlier == earlier) | (earlier != earlier), new, 0)
+''',
+    "label_tree": '''
+def label_tree(labels, tree):
+    """A number for each leaf: of a prefix of the tree, or of a function of the tree."""
+    return jax.tree.broadcast(labels(tree) if callable(labels) else labels, tree)
 ''',
     "matrix": '''
 def matrix(x):
@@ -74,7 +80,7 @@ RESERVED = frozenset(
     | {"jax", "jnp", "optax", "NamedTuple", "learning_rate", "updates", "state", "params"}
     | {"extra_args", "count", "scalar", "structure", "init_fn", "update_fn", "steps", "leaves"}
     | {"x", "y", "old", "new", "rate", "terms", "columns", "new_state", "NO_PARAMS", "leaf"}
-    | {"made", "earlier"}
+    | {"made", "earlier", "label", "labels", "tree"}
     | {"np", *re.findall(r"def (\w+)", " ".join(op.helper for op in OPS))}
     | {f"leaf_{stage}" for stage in range(1, 100)}
 )
@@ -208,9 +214,13 @@ def _state_class(body: Body, name: str) -> str:
 def _factory(program: Program, body: Body, name: str) -> str:
     parameters = ["learning_rate" if body.reads_rate else "learning_rate=None"]
     defaults = [program.inputs[i].default for i in program.with_role(Role.HYPERPARAMETER)]
+    named: list[str] = []
     if defaults:
         pairs = zip(body.hyperparameters, defaults, strict=True)
-        parameters += ["*", *(f"{hyper}={default!r}" for hyper, default in pairs)]
+        named += [f"{hyper}={default!r}" for hyper, default in pairs]
+    if has_labels(program):
+        named.append("labels=0")
+    parameters += ["*", *named] if named else []
     inner, state = INDENT * 2, _class_name(name)
     fields = ["count=count", *(f"{field.name}={field.new}" for field in body.fields)]
     lines = [
@@ -268,8 +278,12 @@ def _initial(field: Field) -> str:
     if not field.kept:
         return f"jax.tree.map(lambda w: {zeros}, params)"
     inner = "\n" + INDENT * 4
+    labels = re.search(rf"\b{LABEL.lower}\b", field.kept)
+    of, trees = (
+        ("w, label", ["params,", "label_tree(labels, params),"]) if labels else ("w", ["params,"])
+    )
     kept = re.sub(" (and|or) ", rf"{inner}\1 ", field.kept)
-    parts = [f"lambda w: {zeros}", f"if {kept}", "else optax.MaskedNode(),", "params,"]
+    parts = [f"lambda {of}: {zeros}", f"if {kept}", "else optax.MaskedNode(),", *trees]
     return f"jax.tree.map({inner}{inner.join(parts)}\n{INDENT * 3})"
 
 

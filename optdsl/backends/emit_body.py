@@ -24,6 +24,8 @@ from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, p
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
+from optdsl.passes.by_leaf import LABEL, has_labels
+from optdsl.passes.live import reads_numbers
 from optdsl.passes.overwrites import made_after, write_order
 
 LEAF_WIDTH = 92
@@ -72,6 +74,7 @@ class _Emitter(Statements):
 
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         self.branches = Branches(program)
+        self.needs_weights = reads_numbers(program, Role.WEIGHT)
         super().__init__(program, reserved, made_after(program))
         for value in self.branches.of_shape:
             self.static[value] = True
@@ -116,14 +119,16 @@ class _Emitter(Statements):
         names, program = self.names, self.program
         head = ["del extra_args"]
         dtypes = f"*{names.gradient}"
-        if self._reads(Role.WEIGHT):
+        if self.needs_weights:
             head += ["if params is None:", "    raise ValueError(NO_PARAMS)"]
         head.append("count = optax.safe_increment(state.count)")
         head.append(f"{names.gradient}, structure = jax.tree.flatten(updates)")
-        if self._reads(Role.WEIGHT):
+        if self.needs_weights:
             weight = names.of(program.with_role(Role.WEIGHT)[0])
             head.append(f"{weight} = structure.flatten_up_to(params)")
             dtypes += f", *{weight}"
+        if has_labels(program):
+            head.append("label = structure.flatten_up_to(label_tree(labels, updates))")
         inputs: list[str] = []
         for state in program.states:
             source = f"state.{names.of(state)}"
@@ -172,10 +177,10 @@ class _Emitter(Statements):
             return []
         lists = ["made", *(f.new.removeprefix("structure.unflatten(")[:-1] for f in fields)]
         weights, indent = "structure.flatten_up_to(params)", ""
-        if self._reads(Role.WEIGHT):
+        if self.needs_weights:
             weights = self.names.of(self.program.with_role(Role.WEIGHT)[0])
         lines = ["# What reads an old value comes first, so that XLA need not copy to keep it."]
-        if not self._reads(Role.WEIGHT):
+        if not self.needs_weights:
             lines.append("if params is not None:")
             indent = "    "
         lines.append(f"{indent}made = optax.apply_updates({weights}, {update})")
@@ -235,7 +240,8 @@ class _Emitter(Statements):
         # A name may be that of an input that nothing reads, assigned again here.
         args = {arg for value in values for arg in self._operation(value).args}
         lists = [self.names.of(arg) for arg in self.lists if arg in args]
-        lists = dict.fromkeys([*lists, self.names.gradient])
+        lists = dict.fromkeys([*lists, *[LABEL.lower] * has_labels(self.program)])
+        lists |= {self.names.gradient: None}
         read = [name for name in lists if re.search(rf"\b{name}\b", text)]
         read = read or [self.names.gradient]
         passes = sum(bool(self._values(s, scalar=False)) for s in range(self.last_stage + 1))
@@ -328,7 +334,7 @@ class _Emitter(Statements):
         return " or ".join(texts)
 
     def _asked(self, key: Key, holds: bool) -> str:
-        """A condition on the shape of the array `w`."""
+        """A condition on the shape of the array `w`, and on its `label`."""
         sides = (bare_text(side, "w", self.names.of) for side in key[1:])
         return condition_text(sign_of(key) if holds else OPPOSITE[sign_of(key)], *sides)
 

@@ -24,6 +24,9 @@ from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
 NO_ORDER = Overwrites()
 
+Labels = Sequence[float] | None
+"""The weight leaves' labels; None where all are 0."""
+
 
 def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
     """The leaves' shapes and dtypes."""
@@ -35,14 +38,14 @@ def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
     ]
 
 
-def first_state(program: Program, weights: Sequence[Any]) -> dict[str, Any]:
+def first_state(program: Program, weights: Sequence[Any], labels: Labels = None) -> dict[str, Any]:
     """Each state variable's first value: a scalar, or blocks, NOTHING where it is dead.
 
     Blocks of the weights are copies: callers donate both.
     """
     leaves = leaf_types(weights)
     types = infer_leaves(program, leaves)
-    plans = leaf_plans(program, [leaf.shape for leaf in leaves])
+    plans = leaf_plans(program, [leaf.shape for leaf in leaves], labels)
     zeros: dict[str, Any] = {}
     for state in program.states:
         is_scalar = types[state].kind == Kind.SCALAR
@@ -75,6 +78,7 @@ def apply_program(
     step: Any,
     hyperparameters: Mapping[str, Any],
     order: Overwrites = NO_ORDER,
+    labels: Labels = None,
 ) -> tuple[Blocks, dict[str, Any]]:
     """One training step.
 
@@ -87,12 +91,13 @@ def apply_program(
         step: the 1-based step count.
         hyperparameters: a number or a scalar array for each hyperparameter.
         order: what to make after what, where a caller's weights and states are overwritten.
+        labels: of the leaves.
 
     Returns:
         The update's blocks in the gradients' dtypes, and the new state in the old one's.
     """
-    known = scalars(program, weights, gradients, learning_rate, step, hyperparameters)
-    return apply_to_arrays(program, weights, gradients, state, known, order)
+    known = scalars(program, weights, gradients, learning_rate, step, hyperparameters, labels)
+    return apply_to_arrays(program, weights, gradients, state, known, order, labels)
 
 
 Scalars = Mapping[int, Any]
@@ -107,9 +112,10 @@ def scalars(
     learning_rate: Any,
     step: Any,
     hyperparameters: Mapping[str, Any],
+    labels: Labels = None,
 ) -> Scalars:
     """What a training step computes without its arrays; arguments as in `apply_program`."""
-    types, tracer, _ = _prepared(program, weights, gradients)
+    types, tracer, _ = _prepared(program, weights, gradients, labels)
     given = {Role.LEARNING_RATE: learning_rate, Role.STEP: step}
     found: dict[int, Any] = {}
     for value, entry in enumerate(program.inputs):
@@ -131,10 +137,11 @@ def apply_to_arrays(
     state: Mapping[str, Any],
     known: Scalars,
     order: Overwrites = NO_ORDER,
+    labels: Labels = None,
 ) -> tuple[Blocks, dict[str, Any]]:
     """The rest of a training step; arguments and results as in `apply_program`, but for
     `known`: from `scalars`, of these leaves or, where `is_by_leaf`, of a tree that they are in."""
-    types, tracer, gradient_types = _prepared(program, weights, gradients)
+    types, tracer, gradient_types = _prepared(program, weights, gradients, labels)
     given = {Role.WEIGHT: weights, Role.GRADIENT: list(gradients)}
     found: dict[int, Any] = dict(known)
     for value, entry in enumerate(program.inputs):
@@ -235,14 +242,17 @@ def is_by_leaf(program: Program, weights: Sequence[Any] | None, gradients: Seque
 
 
 def _prepared(
-    program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]
+    program: Program,
+    weights: Sequence[Any] | None,
+    gradients: Sequence[Any],
+    labels: Labels = None,
 ) -> tuple[list[ValueType], Tracer, list[Leaf]]:
     """The types of all values, what applies functions to them, and the gradients' leaves."""
     gradient_types = leaf_types(gradients)
     weight_types = gradient_types if weights is None else leaf_types(weights)
     shapes = [leaf.shape for leaf in weight_types]
     scalar = scalar_dtype([leaf.dtype for leaf in (*weight_types, *gradient_types)])
-    tracer = Tracer(shapes, leaf_plans(program, shapes), scalar)
+    tracer = Tracer(shapes, leaf_plans(program, shapes, labels), scalar)
     return infer_leaves(program, weight_types, gradient_types), tracer, gradient_types
 
 

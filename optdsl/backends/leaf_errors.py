@@ -20,6 +20,7 @@ def check_leaves(
     gradients: Any,
     weights: Sequence[Any] | None,
     state: Mapping[str, Any],
+    labels: Sequence[float] | None,
 ) -> None:
     """Check the shapes of what a step is given.
 
@@ -28,6 +29,7 @@ def check_leaves(
         gradients: the tree.
         weights: its leaves, if they are given.
         state: the state variables: a scalar, or a block for each leaf.
+        labels: the leaves' labels; None where all are 0.
 
     Raises:
         ValueError: for the first leaf whose gradient or state has not the shape that it must have.
@@ -48,7 +50,7 @@ def check_leaves(
         for i, (block, shape) in enumerate(zip(state[entry.name], wanted, strict=True)):
             needed = block_shape(entry.kind, shape)
             if is_nothing(block):
-                plans = plans or leaf_plans(program, wanted)
+                plans = plans or leaf_plans(program, wanted, labels)
                 if index in plans[i].live:
                     raise ValueError(
                         f"the state variable `{entry.name}` is missing for {_name(gradients, i)},"

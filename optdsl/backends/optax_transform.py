@@ -14,6 +14,7 @@ import optax
 from jax.core import Tracer
 
 from optdsl.backends.jax_lowering import (
+    Labels,
     Scalars,
     apply_to_arrays,
     first_state,
@@ -23,11 +24,14 @@ from optdsl.backends.jax_lowering import (
 from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
+from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.finite_weights import begun_with_weights
 from optdsl.passes.fold import default_values
-from optdsl.passes.live import live_values
+from optdsl.passes.live import live_values, reads_numbers
 from optdsl.passes.overwrites import overwrites
 from optdsl.passes.pipeline import prepare
+
+LABELS = "labels"
 
 NO_WEIGHTS = (
     "this optimizer's update depends on the weights: pass them, as in"
@@ -50,6 +54,9 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
     Its signature names every hyperparameter with its default, so that `optax.inject_hyperparams`
     sees them. Each is a number, a schedule (a function of the 0-based step count), or a scalar
     array; a program whose update does not depend on `lr` needs no `learning_rate`.
+
+    That of a program with `label(w)` takes `labels` too: a tree of numbers that is like the weights
+    or a prefix of them, or a function of the weights to such a tree.
     """
     defaults = default_values(program)
     live = live_values(program)
@@ -68,6 +75,7 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
                 parameter(name, parameter.KEYWORD_ONLY, default=value)
                 for name, value in defaults.items()
             ),
+            *([parameter(LABELS, parameter.KEYWORD_ONLY, default=None)] * has_labels(program)),
         ]
     )
 
@@ -79,9 +87,10 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
             raise TypeError(f"optimizer{signature}: {error}") from None
         bound.apply_defaults()
         values = dict(bound.arguments)
+        labels = values.pop(LABELS, None)
         for name, value in values.items():
             _check_value(name, value, optional=name == "learning_rate" and not needs_rate)
-        return _transformation(program, values.pop("learning_rate"), values)
+        return _transformation(program, values.pop("learning_rate"), values, labels)
 
     factory.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     factory.__name__ = factory.__qualname__ = "optimizer"
@@ -90,32 +99,34 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
 
 
 def _transformation(
-    program: Program, learning_rate: Any, hyperparameters: dict[str, Any]
+    program: Program, learning_rate: Any, hyperparameters: dict[str, Any], labels: Any
 ) -> optax.GradientTransformationExtraArgs:
     constants = {k: float(v) for k, v in hyperparameters.items() if _is_constant(v)}
     prepared = begun_with_weights(prepare(program, constants))
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
     order = overwrites(prepared)
-    reads_weights = bool([i for i in prepared.with_role(Role.WEIGHT) if live_values(prepared)[i]])
+    needs_weights = reads_numbers(prepared, Role.WEIGHT)
 
-    def step_on(weights: Any, gradients: Any, blocks: Any, known: Scalars) -> tuple[Any, Any]:
-        update, new = apply_to_arrays(prepared, weights, gradients, blocks, known, order)
+    def step_on(
+        weights: Any, gradients: Any, blocks: Any, known: Scalars, labels: Labels
+    ) -> tuple[Any, Any]:
+        update, new = apply_to_arrays(prepared, weights, gradients, blocks, known, order, labels)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
         return [-block for block in update], new
 
-    step_on_leaf = jax.jit(step_on)
+    step_on_leaf = jax.jit(step_on, static_argnames="labels")
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
-        state = first_state(prepared, leaves)
+        state = first_state(prepared, leaves, labels_of(labels, params))
         return OptimizerState(jnp.zeros((), jnp.int32), _unflatten(state, structure))
 
     def update_fn(
         updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, OptimizerState]:
         del extra_args
-        if params is None and reads_weights:
+        if params is None and needs_weights:
             raise ValueError(NO_WEIGHTS)
         _check_state(state, names)
         gradients, structure = jax.tree.flatten(updates)
@@ -126,15 +137,36 @@ def _transformation(
         blocks = {
             name: _blocks(prepared, name, value, structure) for name, value in state.state.items()
         }
-        check_leaves(prepared, updates, weights, blocks)
-        known = scalars(prepared, weights, gradients, rate, step, traced)
+        numbers = labels_of(labels, updates)
+        check_leaves(prepared, updates, weights, blocks, numbers)
+        known = scalars(prepared, weights, gradients, rate, step, traced, numbers)
         leaf_by_leaf = is_traced(gradients) and is_by_leaf(prepared, weights, gradients)
         apply = partial(each_leaf, step_on_leaf) if leaf_by_leaf else step_on
-        descent, new = apply(weights, gradients, blocks, known)
+        descent, new = apply(weights, gradients, blocks, known, numbers)
         descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+def labels_of(labels: Any, tree: Any) -> tuple[float, ...] | None:
+    """A number for each leaf of a tree; None where all are 0.
+
+    Raises:
+        TypeError: for a label that is not a number.
+        ValueError: for a tree of labels that is no prefix of the weights.
+    """
+    if labels is None:
+        return None
+    found = labels(tree) if callable(labels) else labels
+    try:
+        numbers = jax.tree.leaves(jax.tree.broadcast(found, tree))
+    except ValueError as error:
+        raise ValueError(f"{LABELS} must be like the weights or a prefix: {error}") from None
+    for number in numbers:
+        if not isinstance(number, int | float):
+            raise TypeError(f"{LABELS} must be numbers, not {number!r}")
+    return tuple(map(float, numbers))
 
 
 def is_traced(leaves: list[Any]) -> bool:
@@ -148,6 +180,7 @@ def each_leaf(
     gradients: list[Any],
     blocks: dict[str, list[Any]],
     known: Scalars,
+    labels: Labels,
 ) -> tuple[list[Any], dict[str, list[Any]]]:
     """A step on each leaf by itself.
 
@@ -159,7 +192,8 @@ def each_leaf(
     for i, gradient in enumerate(gradients):
         mine = {name: [value[i]] for name, value in blocks.items()}
         weight = None if weights is None else [weights[i]]
-        (update,), stepped = step(weight, [gradient], mine, known)
+        label = None if labels is None else (labels[i],)
+        (update,), stepped = step(weight, [gradient], mine, known, labels=label)
         descent.append(update)
         for name, (value,) in stepped.items():
             new[name].append(value)

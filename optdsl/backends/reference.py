@@ -14,6 +14,7 @@ import numpy as np
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
+from optdsl.passes.by_leaf import LABEL
 from optdsl.passes.fold import bind, default_values, evaluate, fold_constants
 from optdsl.passes.live import remove_dead_state
 from optdsl.passes.shapes import (
@@ -51,6 +52,7 @@ def reference_step(
     learning_rate: float = 1.0,
     step: int = 1,
     hyperparameters: Mapping[str, float] | None = None,
+    labels: Sequence[float] | None = None,
 ) -> Step:
     """Run one step.
 
@@ -62,6 +64,7 @@ def reference_step(
         learning_rate: the input `lr`.
         step: the input `step`, 1 at the first.
         hyperparameters: values other than the defaults, by name.
+        labels: of the leaves; None where all are 0.
     """
     values = default_values(program) | dict(hyperparameters or {})
     program = fold_constants(bind(remove_dead_state(program), values))
@@ -95,6 +98,9 @@ def reference_step(
 
     for i, operation in enumerate(program.operations, start=len(program.inputs)):
         args = [operand(arg) for arg in operation.args]
+        if operation.op is LABEL:
+            results.append([float(label) for label in labels or [0.0] * len(shapes)])
+            continue
         results.append(_apply(operation.op, args, types[i], shapes, scalar))
     outputs = [operand(output) for output in program.outputs]
     update = [np.asarray(block, g.dtype) for block, g in zip(outputs[0][0], gradients, strict=True)]

@@ -22,6 +22,7 @@ import torch
 from optdsl.backends.optax_transform import optimizer_factory
 from optdsl.backends.torch_emit import emit_torch_source, torch_class_name
 from optdsl.ir import Program
+from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.hashing import structural_hash
 
 LEARNING_RATE = 0.01
@@ -37,8 +38,10 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "cube": (2, 3, 4),
     "kernel": (2, 2, 3, 2),
 }
-"""The weights: 0 to 4 dimensions. The bias starts at 0, and its first five gradients are 0. In
-torch the first two are a parameter group, and the others another one."""
+"""The weights: 0 to 4 dimensions. The bias starts at 0, and its first five gradients are 0."""
+
+GROUPS = {leaf: int(i > 1) for i, leaf in enumerate(SHAPES)}
+"""The parameter group of each in torch, and its label."""
 
 Arrays = dict[str, Any]
 
@@ -161,7 +164,8 @@ def _gradients(weights: Arrays, noise: Arrays) -> Arrays:
 
 def _jax_weights(program: Program, weights: Arrays, noise: list[Arrays]) -> Iterator[Arrays]:
     """The weights after each step, by JAX."""
-    tx = optimizer_factory(program)(LEARNING_RATE)
+    labelled = {"labels": GROUPS} if has_labels(program) else {}
+    tx = optimizer_factory(program)(LEARNING_RATE, **labelled)
     held: Any = {leaf: jnp.asarray(w) for leaf, w in weights.items()}
     state = tx.init(held)
 
@@ -190,8 +194,12 @@ def _load_torch(program: Program, name: str) -> Any:
 
     def run(weights: Arrays, noise: list[Arrays]) -> Iterator[Arrays]:
         held = {leaf: torch.nn.Parameter(torch.tensor(w)) for leaf, w in weights.items()}
-        tensors = list(held.values())
-        optimizer = make([{"params": tensors[:2]}, {"params": tensors[2:]}], lr=LEARNING_RATE)
+        groups: list[dict[str, Any]] = [{"params": []}, {"params": []}]
+        for leaf, w in held.items():
+            groups[GROUPS[leaf]]["params"].append(w)
+        if has_labels(program):
+            groups[1]["label"] = 1
+        optimizer = make(groups, lr=LEARNING_RATE)
         for each in noise:
             now = {leaf: w.detach().numpy() for leaf, w in held.items()}
             for leaf, gradient in _gradients(now, each).items():

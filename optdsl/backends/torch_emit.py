@@ -27,6 +27,7 @@ from optdsl.backends.torch_foreach import why_not
 from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
 from optdsl.ir import Program
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
+from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.infer import infer
 
@@ -68,7 +69,7 @@ TORCH_RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *HELPERS}
     | {"torch", "self", "closure", "loss", "group", "groups", "params", "defaults", "LATE"}
     | {"saved", "key", "is_first", "foreach", "initial_lr", "state", "scalar", "columns"}
-    | {"alike", "states", "scalars"}
+    | {"alike", "states", "scalars", "label"}
     | {f"{name}_{stage}" for name in ("kept", "leaves") for stage in range(1, 100)}
 )
 """Names that the source has other uses for, in scope or as keys of a group."""
@@ -136,8 +137,10 @@ def _init(body: TorchBody, program: Program) -> list[str]:
     values = [entry.default for entry in program.inputs if entry.default is not None]
     pairs = zip(body.hyperparameters, values, strict=True)
     parameters = ["self", "params", "lr" if body.reads_rate else "lr=1.0"]
-    parameters += ["*", *(f"{key}={value!r}" for key, value in pairs), "foreach=None"]
-    entries = [f'"{key}": {key}' for key in ("lr", *body.hyperparameters, "foreach")]
+    labels = ["label"] * has_labels(program)
+    parameters += ["*", *(f"{key}={value!r}" for key, value in pairs)]
+    parameters += [*(f"{key}=0" for key in labels), "foreach=None"]
+    entries = [f'"{key}": {key}' for key in ("lr", *body.hyperparameters, *labels, "foreach")]
     defaults = f"defaults = {{{', '.join(entries)}}}"
     inner = INDENT * 2
     if len(inner + defaults) <= WIDTH:

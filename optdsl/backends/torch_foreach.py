@@ -47,7 +47,7 @@ def why_not(program: Program, kinds: list[Kind]) -> str | None:
     """
     overs = {op.over for op, _, _ in program.operations}
     if Over.SHAPE in overs:
-        return "rules by shape"
+        return "rules by leaf"
     if Over.MATRIX in overs:
         return "functions of matrices"
     if overs != {Over.NOTHING}:

@@ -14,6 +14,7 @@ from optdsl.backends.emit_statements import Statements, group, parse
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
+from optdsl.passes.by_leaf import LABEL, has_labels
 
 INDENT = "    "
 
@@ -44,7 +45,7 @@ class TorchStatements(Statements):
         self.hyperparameters = program.with_role(Role.HYPERPARAMETER)
         self.keys = {} if self.rate is None else {self.rate: "lr"}
         self.keys |= {v: names.of(v) for v in self.hyperparameters}
-        self.numbers = {names.of(v) for v in self.keys}
+        self.numbers = {*(names.of(v) for v in self.keys), LABEL.lower}
         """Variables that hold Python's numbers."""
         self.parameter = self._find_parameter()
         self.per_leaf = self._find_per_leaf(step_is_per_leaf=True)
@@ -95,7 +96,9 @@ class TorchStatements(Statements):
 
     def _numbers_of_group(self) -> list[tuple[str, str]]:
         """The variables of Python's numbers, and where a group has them."""
-        return [(self.names.of(v), f'group["{key}"]') for v, key in self.keys.items()]
+        named = {self.names.of(v): key for v, key in self.keys.items()}
+        named |= {LABEL.lower: LABEL.name} if has_labels(self.program) else {}
+        return [(name, f'group["{key}"]') for name, key in named.items()]
 
     def _owner(self, value: int) -> int | None:
         """The parameter or state variable whose memory a value is, if any."""

@@ -46,6 +46,7 @@ from optdsl.files import write_text
 from optdsl.frontend import load
 from optdsl.ir import Program
 from optdsl.ops import FunctionSet, functions
+from optdsl.passes.by_leaf import LABEL
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
 
@@ -122,6 +123,7 @@ class Run:
         self.config, self.folder, self.start, self.on_commit = config, folder, start, on_commit
         self.cache, self.meta, self.on_fall = cache, meta, on_fall
         which = functions(FunctionSet.PAPER, FunctionSet(config.functions))
+        which = tuple(op for op in which if op is not LABEL)  # tasks have no labels
         self.space = Space(which, KEYS[config.cache_level], config.protected)
         program = load(Source(CONFIG_FILE, config.program))
         bound = from_program(bind(program, default_values(program)))

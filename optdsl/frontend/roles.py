@@ -16,8 +16,8 @@ ROLE_NAMES: dict[str, Role] = {
 }
 """The names that make a parameter an input given by the training loop."""
 
-RATE = "learning_rate"
-"""What Python calls `lr`: hyperparameters are passed beside it."""
+PASSED = {"learning_rate": "`lr`", "labels": "the labels of weight arrays"}
+"""What Python passes to an optimizer beside its hyperparameters."""
 
 DTYPES = ("bfloat16", "float16", "float32", "float64")
 """What a state variable can be stored in."""
@@ -33,13 +33,12 @@ def inputs_of(function: ast.Function) -> tuple[tuple[Input, ...], list[Diagnosti
         role = ROLE_NAMES.get(name)
         if role is None and parameter.default is not None:
             role = Role.HYPERPARAMETER
-        if role is Role.HYPERPARAMETER and name == RATE:
-            why = f"an optimizer takes `lr` as `{RATE}`"
-            help = "call it `lr`, or choose another name"
+        if role is Role.HYPERPARAMETER and name in PASSED:
+            message = f"a hyperparameter can't be called `{name}`"
+            why = f"an optimizer takes {PASSED[name]} as `{name}`"
+            instead = "call it `lr`, or choose" if name == "learning_rate" else "choose"
             diagnostics.append(
-                Diagnostic(
-                    "E104", f"a hyperparameter can't be called `{RATE}`", span, why, help=help
-                )
+                Diagnostic("E104", message, span, why, help=f"{instead} another name")
             )
         if role in by_role:
             related = (Label(by_role[role].name.span, "the same input"),)

@@ -182,5 +182,8 @@ EXTENDED: tuple[OpDef, ...] = (
     OpDef("columns", X, "matrix({x}).shape[1]", _columns,
           "How many columns each weight array has, the last dimension being the columns.",
           rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
+    OpDef("label", X, "label", lambda x: 0.0,
+          "The number that each weight array is given where the optimizer is made, or else 0.",
+          rule=of_shape, over=Over.SHAPE, sets=EXTENDED_SET),
 )
 # fmt: on

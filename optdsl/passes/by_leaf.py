@@ -1,9 +1,9 @@
 """Rules by leaf: what a program does on each weight array, known before it runs.
 
 `rank(w) == 2` has an answer for each leaf of a weight tree, and so does everything that is computed
-from shapes alone, in double precision as constants are (see `fold.py`). Where such a number decides
-a `where`, one of its arguments is taken, and the other is dead on this leaf, with all that only it
-depends on, state variables included: those have no bytes there.
+from shapes and labels alone, in double precision as constants are (see `fold.py`). Where such a
+number decides a `where`, one of its arguments is taken, and the other is dead on this leaf, with
+all that only it depends on, state variables included: those have no bytes there.
 
     where(rank(w) == 2, orthogonal(m), m / sqrt(v))     v is dead on the matrices
 """
@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from optdsl.ir import Program
-from optdsl.ops import Kind, Over
+from optdsl.ops import BY_NAME, Kind, Over
 from optdsl.passes.fold import evaluate
 from optdsl.passes.infer import infer
 
 Shape = tuple[int, ...]
 
+LABEL = BY_NAME["label"]
+
 
 @dataclass
 class LeafPlan:
-    """What is known of a program on the leaves of one shape."""
+    """What is known of a program on the leaves of one shape and label."""
 
     known: dict[int, float] = field(default_factory=dict[int, float])
-    """Results that are numbers known from the shape."""
+    """Results that are numbers known from the shape and the label."""
     chosen: dict[int, int] = field(default_factory=dict[int, int])
     """For each `where` that is decided, the position of the argument to take."""
     live: set[int] = field(default_factory=set[int])
@@ -34,29 +36,38 @@ class LeafPlan:
     scalar, at this step or a later one."""
 
 
-def leaf_plans(program: Program, shapes: Sequence[Shape]) -> list[LeafPlan]:
-    """The plan for each leaf; equal shapes share one.
+def has_labels(program: Program) -> bool:
+    """Whether a program asks for the labels of weight arrays."""
+    return any(op is LABEL for op, _, _ in program.operations)
+
+
+def leaf_plans(
+    program: Program, shapes: Sequence[Shape], labels: Sequence[float] | None = None
+) -> list[LeafPlan]:
+    """The plan for each leaf; equal ones share one.
 
     Args:
         program: a valid program with its constants folded.
         shapes: of the weight tree's leaves.
+        labels: the leaves' labels; None where all are 0.
     """
-    plans = {shape: _known(program, shape) for shape in set(shapes)}
+    leaves = list(zip(shapes, labels or [0.0] * len(shapes), strict=True))
+    plans = {leaf: _known(program, *leaf) for leaf in set(leaves)}
     if any(plan.chosen for plan in plans.values()):
         _find_live(program, list(plans.values()))
     else:
         for plan in plans.values():
             plan.live.update(range(len(program.inputs) + len(program.operations)))
             plan.live.difference_update(plan.known)
-    return [plans[shape] for shape in shapes]
+    return [plans[leaf] for leaf in leaves]
 
 
-def _known(program: Program, shape: Shape) -> LeafPlan:
+def _known(program: Program, shape: Shape, label: float) -> LeafPlan:
     plan = LeafPlan()
     block = np.broadcast_to(np.float32(0), shape)
     for value, (op, args, _) in enumerate(program.operations, start=len(program.inputs)):
         if op.over is Over.SHAPE:
-            plan.known[value] = float(op.ref(block))
+            plan.known[value] = label if op is LABEL else float(op.ref(block))
             continue
         if op.over is not Over.NOTHING or all(arg < 0 for arg in args):
             continue

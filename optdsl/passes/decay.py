@@ -6,7 +6,7 @@ from enum import Enum
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.infer import infer
-from optdsl.passes.live import live_values
+from optdsl.passes.live import live_values, reads_numbers
 
 
 class Decay(Enum):
@@ -24,9 +24,9 @@ class Decay(Enum):
 
 def weight_decay(program: Program) -> Decay:
     """The kind of a program's weight decay, read off sums of multiples of weights and gradients."""
-    live = live_values(program)
-    if not any(live[i] for i in program.with_role(Role.WEIGHT)):
+    if not reads_numbers(program, Role.WEIGHT):
         return Decay.NONE
+    live = live_values(program)
     terms = _terms(program)
     first = len(program.inputs)
     decayed = {

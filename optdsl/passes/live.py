@@ -6,7 +6,8 @@ liveness is a fixpoint over the training loop, found by one walk in which reachi
 reaches the value returned for it. In the paper's Programs 4 and 8 the state `m` is dead.
 """
 
-from optdsl.ir import Program
+from optdsl.ir import Program, Role
+from optdsl.ops import Over
 
 
 def live_values(program: Program) -> bytearray:
@@ -26,6 +27,19 @@ def live_values(program: Program) -> bytearray:
         elif value in new_value:
             stack.append(new_value[value])
     return live
+
+
+def reads_numbers(program: Program, role: Role) -> bool:
+    """Whether the update depends on the numbers in inputs of a role, and not on shapes alone."""
+    live, first = live_values(program), len(program.inputs)
+    read = {
+        arg
+        for value, (op, args, _) in enumerate(program.operations, start=first)
+        if live[value] and op.over is not Over.SHAPE
+        for arg in args
+    }
+    read |= {output for output in program.outputs if output >= 0 and live[output]}
+    return any(i in read for i in program.with_role(role))
 
 
 def remove_dead_code(program: Program) -> Program:

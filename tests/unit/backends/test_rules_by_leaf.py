@@ -10,6 +10,8 @@ import pytest
 
 import optdsl
 from optdsl.backends.emit import emit_source
+from optdsl.backends.reference import reference_step
+from optdsl.backends.torch_certificate import certify
 from optdsl.diagnostics import Source
 from optdsl.frontend import load
 from optdsl.passes.by_leaf import leaf_plans
@@ -92,6 +94,79 @@ def test_a_condition_that_is_not_known_keeps_both_sides() -> None:
     (plan,) = leaf_plans(program, [(3, 4)])
     assert not plan.chosen
     assert {*program.states} <= plan.live
+
+
+LABELLED = """def train(g, m, v, lr, embedding=1):
+    if label(g) == embedding:
+        m = interp(g, m, 0.9)
+        update = m
+    else:
+        v = interp(square(g), v, 0.9)
+        update = g / (sqrt(v) + 1e-8)
+    return lr * update, m, v
+"""
+
+
+def by_path(tree: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: int("kernel" in jax.tree_util.keystr(path)), tree
+    )
+
+
+def labelled(make: Any, labels: Any) -> Any:
+    if make is compiled:
+        return optdsl.parse(LABELLED).optimizer(0.1, labels=labels)
+    space: dict[str, Any] = {}
+    exec(emit_source(load(Source("<string>", LABELLED)), "emitted"), space)
+    return space["emitted"](0.1, labels=labels)
+
+
+@pytest.mark.parametrize("labels", [{"kernel": 1, "layers": 0}, {"kernel": 1.0, "layers": [0, 0]},
+                                    by_path], ids=["prefix", "tree", "function"])  # fmt: skip
+@pytest.mark.parametrize("make", [compiled, emitted])
+def test_labels_choose_what_a_leaf_gets(make: Any, labels: Any) -> None:
+    tx = labelled(make, labels)
+    state = tx.init(WEIGHTS)
+    found = state.state if make is compiled else state._asdict()
+    assert [leaf.shape for leaf in jax.tree.leaves(found["m"])] == [(2, 2, 3, 4)]
+    assert [leaf.shape for leaf in jax.tree.leaves(found["v"])] == [(3, 4), (4,)]
+    weights = list(jax.tree.leaves(WEIGHTS))
+    program = load(Source("<string>", LABELLED))
+    wanted = reference_step(program, weights, weights, None, 0.1, labels=[1, 0, 0]).update
+    for update in (tx.update, jax.jit(tx.update)):
+        updates, _ = update(WEIGHTS, state)
+        for mine, other in zip(jax.tree.leaves(updates), wanted, strict=True):
+            np.testing.assert_allclose(mine, -other, rtol=1e-6)
+
+
+@pytest.mark.parametrize("make", [compiled, emitted])
+def test_without_labels_all_are_zero(make: Any) -> None:
+    state = state_of(make, LABELLED)
+    assert not jax.tree.leaves(state["m"])
+    assert len(jax.tree.leaves(state["v"])) == 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"kernel": "first", "layers": 0}, "labels must be numbers, not 'first'"),
+        ({"kernel": 1}, "labels must be like the weights or a prefix"),
+        ({"kernel": 1, "layers": [0, 0, 0]}, "labels must be like the weights or a prefix"),
+    ],
+)
+def test_other_labels_are_refused(labels: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        labelled(compiled, labels).init(WEIGHTS)
+
+
+def test_only_a_program_that_asks_for_labels_takes_them() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'labels'"):
+        optdsl.load("lion").optimizer(0.1, labels=1)
+
+
+def test_torch_has_labels_in_its_groups() -> None:
+    program = load(Source("<string>", LABELLED))
+    assert certify(program, "labelled", steps=20, seeds=(0,)).agreed
 
 
 def changed(tree: Any, leaf: Any) -> Any:

@@ -25,7 +25,7 @@ LOOPS = {
     "scalar states": ["schedule_free_adamw", "schedule_free_sgd"],
     "sums": ["cautious_adamw", "cautious_lion", "dadapt_adamw", "dog", "dowg", "fromage", "lamb",
              "lars", "novograd", "prodigy"],
-    "rules by shape": ["adafactor", "muon", "shampoo", "sm3", "soap"],
+    "rules by leaf": ["adafactor", "muon", "shampoo", "sm3", "soap"],
 }  # fmt: skip
 """Programs without the path, by the reason that their source gives."""
 
