@@ -1,19 +1,25 @@
 """Everything that is known about a program without training with it."""
 
 from dataclasses import asdict, dataclass
+from math import prod
 
 from optdsl.backends.fingerprint import behavioural_hash
 from optdsl.backends.properties import Hazard, Properties, hazards, properties
 from optdsl.frontend import Elaborated
-from optdsl.ir import Role
+from optdsl.ir import Program, Role
 from optdsl.passes.canonical import canonical_hash
-from optdsl.passes.cost import cost_per_weight
+from optdsl.passes.cost import cost_per_weight, leaf_bytes
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values
+from optdsl.passes.shapes import Leaf
 from optdsl.passes.statements import live_statements
 
 WEIGHT_DTYPE = "float32"
 """What the sheet supposes weights to be."""
+
+EXAMPLE_SHAPES = ((1024, 1024), (1024,))
+"""A matrix and a vector: for each its bytes are given, since matrices and rules by leaf have a cost
+for a shape and not for a weight."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,17 @@ class Hyperparameter:
 
 
 @dataclass(frozen=True)
+class ExampleLeaf:
+    """What a step moves and keeps for an array of float32 weights, trained alone and without a label."""
+
+    shape: tuple[int, ...]
+    state_bytes: int
+    """Of its live state, all kinds included."""
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True)
 class Sheet:
     """The static facts; field names are those of `inspect --json`."""
 
@@ -48,15 +65,31 @@ class Sheet:
     hyperparameters: list[Hyperparameter]
     hash: dict[str, str]
     state_bytes_per_weight: float
-    """Of the live state, for float32 weights; single numbers are not counted."""
+    """Of the live state that is of the weights' shapes, on whatever leaf, for float32 weights."""
     bytes_read_per_weight: float
-    """Of weights, gradients and live state, each once."""
+    """Of weights, gradients and the same state, each once."""
     bytes_written_per_weight: float
-    """Of weights and live state."""
+    """Of weights and the same state."""
+    example_leaves: list[ExampleLeaf]
+    """One for each of `EXAMPLE_SHAPES`."""
     arithmetic_per_weight: int
     """Functions of numbers in a step, the subtraction from the weight among them."""
     properties: Properties
     hazards: list[Hazard]
+
+    @property
+    def depends_on_shape(self) -> bool:
+        """Whether the bytes per weight do not hold for the examples, even with the same few bytes
+        added to each, as for numbers of which there is one for an array."""
+        return len({self._beside_weights(leaf) for leaf in self.example_leaves}) > 1
+
+    def _beside_weights(self, leaf: ExampleLeaf) -> tuple[float, ...]:
+        size = prod(leaf.shape)
+        return (
+            leaf.state_bytes - self.state_bytes_per_weight * size,
+            leaf.bytes_read - self.bytes_read_per_weight * size,
+            leaf.bytes_written - self.bytes_written_per_weight * size,
+        )
 
     def to_json(self) -> dict[str, object]:
         """The object that `inspect --json` prints."""
@@ -95,7 +128,13 @@ def static_sheet(elaborated: Elaborated) -> Sheet:
         state_bytes_per_weight=float(cost.bytes_kept),
         bytes_read_per_weight=float(cost.bytes_read),
         bytes_written_per_weight=float(cost.bytes_written),
+        example_leaves=[_example(program, shape) for shape in EXAMPLE_SHAPES],
         arithmetic_per_weight=cost.arithmetic,
         properties=properties(program),
         hazards=hazards(elaborated),
     )
+
+
+def _example(program: Program, shape: tuple[int, ...]) -> ExampleLeaf:
+    found = leaf_bytes(program, Leaf(shape, WEIGHT_DTYPE))
+    return ExampleLeaf(shape, found.bytes_kept, found.bytes_read, found.bytes_written)

@@ -1,9 +1,11 @@
 """`optdsl inspect FILE`."""
 
+from math import prod
+
 import click
 
 from optdsl.backends.properties import Properties
-from optdsl.backends.sheet import Sheet, static_sheet
+from optdsl.backends.sheet import ExampleLeaf, Sheet, static_sheet
 from optdsl.cli.output import print_json, say
 from optdsl.diagnostics import OptError
 from optdsl.frontend import elaborate, find_source
@@ -33,11 +35,7 @@ def _show(sheet: Sheet) -> None:
     for i, entry in enumerate(sheet.hyperparameters):
         head = "hyperparameters" if i == 0 else ""
         say(f"{head:<16} {entry.name} = {entry.default!r}{'' if entry.live else ', unused'}")
-    say(f"bytes of state   {sheet.state_bytes_per_weight:g} per weight, for float32 weights")
-    say(
-        f"bytes of a step  {sheet.bytes_read_per_weight:g} read and"
-        f" {sheet.bytes_written_per_weight:g} written per weight"
-    )
+    _show_bytes(sheet)
     say(f"arithmetic       {sheet.arithmetic_per_weight} per weight")
     _show_properties(sheet.properties)
     for i, hazard in enumerate(sheet.hazards):
@@ -47,6 +45,29 @@ def _show(sheet: Sheet) -> None:
     for i, (level, digest) in enumerate(sheet.hash.items()):
         head = "hash" if i == 0 else ""
         say(f"{head:<16} {level:<11} {digest}")
+
+
+def _show_bytes(sheet: Sheet) -> None:
+    """Per weight, or of the examples where no number per weight holds for all shapes."""
+    if not sheet.depends_on_shape:
+        read, written = sheet.bytes_read_per_weight, sheet.bytes_written_per_weight
+        say(f"bytes of state   {sheet.state_bytes_per_weight:g} per weight, for float32 weights")
+        say(f"bytes of a step  {read:g} read and {written:g} written per weight")
+        return
+    for i, leaf in enumerate(sheet.example_leaves):
+        head = "bytes of state" if i == 0 else ""
+        share = leaf.state_bytes / prod(leaf.shape)
+        shape = " by ".join(map(str, leaf.shape))
+        which = f"a float32 {_what(leaf)} of {shape}, {leaf.state_bytes} in all"
+        say(f"{head:<16} {share:g} per weight of {which}")
+    for i, leaf in enumerate(sheet.example_leaves):
+        head = "bytes of a step" if i == 0 else ""
+        read, written = (n / prod(leaf.shape) for n in (leaf.bytes_read, leaf.bytes_written))
+        say(f"{head:<16} {read:g} read and {written:g} written per weight of the {_what(leaf)}")
+
+
+def _what(leaf: ExampleLeaf) -> str:
+    return "matrix" if len(leaf.shape) == 2 else "vector"
 
 
 HAZARDS = {"W201": "divides by zero", "W202": "leaves its domain"}

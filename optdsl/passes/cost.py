@@ -1,58 +1,96 @@
-"""What a training step costs for each weight: bytes read, written and kept, and arithmetic.
+"""What a training step costs: bytes read, written and kept, and arithmetic.
 
-Each array is counted once, as if the step were one loop. What there is one of for a whole array, a
-row or a column is not counted.
+Each array is counted once, as if the step were one loop: what is between matrix functions is not.
+
+For each weight (`cost_per_weight`) there are the arrays of the weights' own shapes, on whatever
+leaf they are. That is all there is to an elementwise program. Others keep rows, matrices, numbers,
+or not the same on every leaf: theirs is the cost of a weight array of a given shape (`leaf_bytes`).
 """
 
 import ast
+from collections.abc import Set
 from dataclasses import dataclass
+from math import prod
 
 from optdsl.ir import Operation, Program, Role
 from optdsl.ops import Kind
 from optdsl.ops.kinds import last_scalar
+from optdsl.passes.by_leaf import leaf_plans
+from optdsl.passes.fold import default_values
 from optdsl.passes.infer import infer
 from optdsl.passes.pipeline import prepare
+from optdsl.passes.shapes import Leaf, infer_leaves
 
 ITEM_SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 
 
 @dataclass(frozen=True)
-class Cost:
+class Bytes:
+    """Of one weight array, or for each weight."""
+
+    bytes_read: int
+    """Of weights, gradients and live states."""
+    bytes_written: int
+    """Of weights and live states."""
+    bytes_kept: int
+    """Of live states, from step to step."""
+
+
+@dataclass(frozen=True)
+class Cost(Bytes):
     """For each weight."""
 
-    bytes_read: float
-    """Of weights, gradients and live states."""
-    bytes_written: float
-    """Of weights and live states."""
-    bytes_kept: float
-    """Of live states, from step to step."""
     arithmetic: int
-    """Functions of numbers, a square root as one, and the subtraction from the weight."""
+    """Functions of numbers, a square root or a matrix product as one, and the subtraction from the
+    weight."""
 
 
 def cost_per_weight(program: Program, dtype: str) -> Cost:
-    """The cost of a step.
+    """The cost of a step in arrays of the weights' shapes.
 
     Args:
         program: a valid program; its hyperparameters are taken to be constants.
         dtype: of weights and gradients, and of states that name none of their own.
     """
-    live = prepare(program, {e.name: e.default for e in program.inputs if e.default is not None})
-    size = ITEM_SIZES[dtype]
-    read = {arg for operation in live.operations for arg in operation.args} | set(live.outputs)
-    kept = sum(
-        ITEM_SIZES[live.inputs[state].dtype or dtype]
-        for state in live.states
-        if live.inputs[state].kind == Kind.ARRAY
-    )
-    gradient = size * any(i in read for i in live.with_role(Role.GRADIENT))
+    live = prepare(program, default_values(program))
     kinds = infer(live)
+    arrays = {value for value, kind in enumerate(kinds) if kind == Kind.ARRAY}
+    moved = _bytes(live, Leaf((), dtype), arrays)
     counted = sum(
         _arithmetic(operation, kinds)
         for value, operation in enumerate(live.operations, start=len(live.inputs))
         if Kind.ARRAY in (kinds[value], *(kinds[arg] for arg in operation.args if arg >= 0))
     )
-    return Cost(size + gradient + kept, size + kept, kept, counted + 1)
+    return Cost(moved.bytes_read, moved.bytes_written, moved.bytes_kept, counted + 1)
+
+
+def leaf_bytes(program: Program, leaf: Leaf) -> Bytes:
+    """What a step moves and keeps for a weight array that is trained alone and without a label, all
+    kinds of state included: what `init` makes for it, but for the step count.
+
+    Args:
+        program: a valid program; its hyperparameters are taken to be constants.
+        leaf: shape and dtype of the weights and the gradients.
+    """
+    live = prepare(program, default_values(program))
+    (plan,) = leaf_plans(live, [leaf.shape])
+    # Scalars belong to no leaf and are kept whatever the leaves.
+    scalars = {state for state in live.states if live.inputs[state].kind == Kind.SCALAR}
+    return _bytes(live, leaf, plan.live | scalars)
+
+
+def _bytes(live: Program, leaf: Leaf, counted: Set[int]) -> Bytes:
+    """Of the weights, and of those gradients and states that are counted."""
+    types = infer_leaves(live, [leaf])
+    read = {arg for operation in live.operations for arg in operation.args} | set(live.outputs)
+    size = _size(leaf)
+    gradient = size * any(i in read and i in counted for i in live.with_role(Role.GRADIENT))
+    kept = sum(_size(types[state].leaves[0]) for state in live.states if state in counted)
+    return Bytes(size + gradient + kept, size + kept, kept)
+
+
+def _size(leaf: Leaf) -> int:
+    return prod(leaf.shape) * ITEM_SIZES[leaf.dtype]
 
 
 def _arithmetic(operation: Operation, kinds: list[Kind]) -> int:

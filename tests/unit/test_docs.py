@@ -13,6 +13,7 @@ from optdsl.tasks import find_task
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LANGUAGE = (ROOT / "docs" / "language.md").read_text(encoding="utf-8")
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> str:
@@ -22,8 +23,8 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     return capsys.readouterr().err
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [text for tag, text in found if tag == language]
 
 
@@ -56,6 +57,11 @@ def test_the_readmes_sheet_is_what_inspect_prints(capsys: pytest.CaptureFixture[
     shown = run(capsys, "inspect", str(ROOT / "examples" / "paper" / "program_8.opt"))
     transcript = next(b for b in blocks("") if b.startswith("$ optdsl inspect"))
     assert shown.startswith(transcript.partition("\n")[2])
+
+
+def test_the_languages_sheet_is_what_inspect_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    transcript = next(b for b in blocks("", LANGUAGE) if b.startswith("$ optdsl inspect shampoo\n"))
+    assert run(capsys, "inspect", "shampoo").startswith(transcript.partition("\n")[2])
 
 
 def test_the_readmes_task_is_the_example_and_loads() -> None:

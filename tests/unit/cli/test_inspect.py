@@ -10,6 +10,7 @@ KEYS = {
     "state_bytes_per_weight",
     "bytes_read_per_weight",
     "bytes_written_per_weight",
+    "example_leaves",
     "arithmetic_per_weight",
     "properties",
     "hazards",
@@ -67,6 +68,28 @@ def test_states_of_all_kinds_and_dtypes(cli) -> None:
     ]
     assert sheet["state_bytes_per_weight"] == 2.0
     assert (sheet["statements"], sheet["live_statements"]) == (3, 3)
+
+
+def test_the_bytes_of_a_matrix_and_of_a_vector(cli) -> None:
+    """Beside those of the arrays of the weights' shapes, which keep their meaning."""
+    sheet = cli("inspect", "shampoo", "--json").json
+    assert sheet["state_bytes_per_weight"] == 4.0
+    assert sheet["example_leaves"] == [
+        {"shape": [1024, 1024], "state_bytes": 8 << 20,
+         "bytes_read": 16 << 20, "bytes_written": 12 << 20},
+        {"shape": [1024], "state_bytes": 4 << 10, "bytes_read": 12 << 10, "bytes_written": 8 << 10},
+    ]  # fmt: skip
+    shown = cli("inspect", "shampoo").err
+    assert "8 per weight of a float32 matrix of 1024 by 1024, 8388608 in all\n" in shown
+    assert "12 read and 8 written per weight of the vector\n" in shown
+
+
+def test_numbers_for_an_array_or_for_all_depend_on_no_shape(cli) -> None:
+    for name, state_bytes in (("novograd", 4 << 10 | 4), ("dowg", 4 << 10 | 8)):
+        assert (
+            cli("inspect", name, "--json").json["example_leaves"][1]["state_bytes"] == state_bytes
+        )
+        assert "4 per weight, for float32 weights\n" in cli("inspect", name).err
 
 
 def test_for_people(cli, paper) -> None:
