@@ -19,7 +19,7 @@ from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
-from optdsl.passes.overwrites import Overwrites
+from optdsl.passes.overwrites import Outputs, Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
 NO_ORDER = Overwrites()
@@ -158,7 +158,9 @@ def apply_to_arrays(
     update = [jnp.asarray(b, leaf.dtype) for b, leaf in zip(blocks, gradient_types, strict=True)]
     states = [evaluated.new_state(i) for i in range(len(program.states))]
     if order.late and weights is not None:
-        states = _in_order(evaluated, order, weights, update, states)
+        again = order.again if _are_placed_alike(weights, gradients) else {}
+        made = optax.apply_updates(weights, [-block for block in update])
+        states = _in_order(evaluated, order.late, again, made, states)
     names = [program.inputs[state].name for state in program.states]
     return update, dict(zip(names, states, strict=True))
 
@@ -209,24 +211,37 @@ class _Evaluated:
 
 def _in_order(
     evaluated: _Evaluated,
-    order: Overwrites,
-    weights: Sequence[Any],
-    update: Blocks,
+    late: Sequence[tuple[int, Outputs]],
+    again: Mapping[int, Sequence[int]],
+    weights: Any,
     states: list[Any],
 ) -> list[Any]:
     """The states' new values, each made after what reads its old value.
 
-    New weights are written as `optax.apply_updates` does, so that they are the caller's own.
+    Args:
+        evaluated: all values of the step.
+        late: as in `Overwrites`.
+        again: as in `Overwrites`.
+        weights: the new weights' leaves, written as `optax.apply_updates` does, so that they are
+            the caller's own.
+        states: the new values.
     """
-    made: list[Any] = [optax.apply_updates(weights, [-block for block in update]), *states]
-    for own, readers in order.late:
+    made: list[Any] = [weights, *states]
+    for own, readers in late:
         earlier = [made[reader] for reader in readers]
-        if own in order.again:
-            made[own] = evaluated.again(order.again[own], earlier).new_state(own - 1)
+        if own in again:
+            made[own] = evaluated.again(again[own], earlier).new_state(own - 1)
         else:
             for blocks in earlier:
                 made[own] = _each_after(made[own], blocks)
     return made[1:]
+
+
+def _are_placed_alike(weights: Sequence[Any], gradients: Sequence[Any]) -> bool:
+    """Whether none is sharded otherwise by its type, where meshes are explicit: nothing can then be
+    made after both without communication."""
+    pairs = zip(weights, gradients, strict=True)
+    return all(jax.typeof(w).sharding == jax.typeof(g).sharding for w, g in pairs)
 
 
 def is_by_leaf(program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]) -> bool:

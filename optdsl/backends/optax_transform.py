@@ -25,7 +25,7 @@ from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.by_leaf import has_labels
-from optdsl.passes.finite_weights import begun_with_weights
+from optdsl.passes.finite_weights import begun_with_weights, without_zero_decay
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values, reads_numbers
 from optdsl.passes.overwrites import overwrites
@@ -105,17 +105,8 @@ def _transformation(
     prepared = begun_with_weights(prepare(program, constants))
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
-    order = overwrites(prepared)
-    needs_weights = reads_numbers(prepared, Role.WEIGHT)
-
-    def step_on(
-        weights: Any, gradients: Any, blocks: Any, known: Scalars, labels: Labels
-    ) -> tuple[Any, Any]:
-        update, new = apply_to_arrays(prepared, weights, gradients, blocks, known, order, labels)
-        new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
-        return [-block for block in update], new
-
-    step_on_leaf = jax.jit(step_on, static_argnames="labels")
+    whole = _ready(prepared)
+    reduced = _ready(without_zero_decay(prepared))
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
@@ -126,7 +117,7 @@ def _transformation(
         updates: Any, state: Any, params: Any = None, **extra_args: Any
     ) -> tuple[Any, OptimizerState]:
         del extra_args
-        if params is None and needs_weights:
+        if params is None and reduced.needs_weights:
             raise ValueError(NO_WEIGHTS)
         _check_state(state, names)
         gradients, structure = jax.tree.flatten(updates)
@@ -139,14 +130,48 @@ def _transformation(
         }
         numbers = labels_of(labels, updates)
         check_leaves(prepared, updates, weights, blocks, numbers)
-        known = scalars(prepared, weights, gradients, rate, step, traced, numbers)
-        leaf_by_leaf = is_traced(gradients) and is_by_leaf(prepared, weights, gradients)
-        apply = partial(each_leaf, step_on_leaf) if leaf_by_leaf else step_on
+        ready = reduced if weights is None or _same_dtypes(weights, gradients) else whole
+        known = scalars(ready.program, weights, gradients, rate, step, traced, numbers)
+        leaf_by_leaf = is_traced(gradients) and is_by_leaf(ready.program, weights, gradients)
+        apply = partial(each_leaf, ready.step_on_leaf) if leaf_by_leaf else ready.step_on
         descent, new = apply(weights, gradients, blocks, known, numbers)
         descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
+StepOn = Callable[[Any, Any, Any, Scalars, Labels], tuple[Any, Any]]
+"""From weights, gradients and states, by leaves, to what descends and to new states."""
+
+
+class _Ready(NamedTuple):
+    """A program with the functions that run it on arrays."""
+
+    program: Program
+    needs_weights: bool
+    step_on: StepOn
+    step_on_leaf: StepOn
+    """The same, jitted."""
+
+
+def _ready(program: Program) -> _Ready:
+    order = overwrites(program)
+
+    def step_on(
+        weights: Any, gradients: Any, blocks: Any, known: Scalars, labels: Labels
+    ) -> tuple[Any, Any]:
+        update, new = apply_to_arrays(program, weights, gradients, blocks, known, order, labels)
+        new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
+        return [-block for block in update], new
+
+    on_leaf = jax.jit(step_on, static_argnums=4)
+    return _Ready(program, reads_numbers(program, Role.WEIGHT), step_on, on_leaf)
+
+
+def _same_dtypes(weights: list[Any], gradients: list[Any]) -> bool:
+    pairs = zip(weights, gradients, strict=True)
+    return all(jnp.result_type(weight) == jnp.result_type(gradient) for weight, gradient in pairs)
 
 
 def labels_of(labels: Any, tree: Any) -> tuple[float, ...] | None:
@@ -193,7 +218,7 @@ def each_leaf(
         mine = {name: [value[i]] for name, value in blocks.items()}
         weight = None if weights is None else [weights[i]]
         label = None if labels is None else (labels[i],)
-        (update,), stepped = step(weight, [gradient], mine, known, labels=label)
+        (update,), stepped = step(weight, [gradient], mine, known, label)
         descent.append(update)
         for name, (value,) in stepped.items():
             new[name].append(value)

@@ -77,12 +77,13 @@ PIECE = 2**16
 def pieces(w, state):
     """A parameter, its gradient and its state, in pieces whose temporary tensors fit in a cache.
 
-    On an accelerator, under torch.compile, and where they lie otherwise in memory: in one piece.
+    On an accelerator, under torch.compile, of other kinds, and where they lie otherwise in memory:
+    in one piece.
     """
     arrays = {key: x for key, x in state.items() if x.shape == w.shape}
     together = [w, w.grad, *arrays.values()]
     many = w.numel() > PIECE and w.device.type == "cpu" and not torch.compiler.is_compiling()
-    if not (many and all(x.is_contiguous() for x in together)):
+    if not (many and all(type(x.data) is torch.Tensor and x.is_contiguous() for x in together)):
         yield w, w.grad, state
         return
     for w, g, *parts in zip(*(x.view(-1).split(PIECE) for x in together), strict=True):

@@ -13,6 +13,7 @@ from dataclasses import replace
 from optdsl.ir import Builder, Operation, Program, Role, keep, rewrite
 from optdsl.ops import BY_NAME, Kind
 from optdsl.passes.infer import infer
+from optdsl.passes.live import remove_dead_code
 
 TIMES, WHERE_EQUAL = BY_NAME["*"], BY_NAME["where=="]
 
@@ -21,7 +22,13 @@ NEUTRAL_AT = {BY_NAME["+"]: (0, 1), BY_NAME["-"]: (1,)}
 
 
 def without_zero_decay(program: Program) -> Program:
-    """The program without the terms that are 0 times the weights, in sums with other arrays."""
+    """The program without the terms that are 0 times the weights, in sums with other arrays.
+
+    The same numbers come out where gradients have the weights' dtypes: else a sum would have been
+    of the wider one. So a program that stores states in dtypes of their own stays as it is.
+    """
+    if any(program.inputs[state].dtype for state in program.states):
+        return program
     kinds = infer(program)
     weights = set(program.with_role(Role.WEIGHT))
     zeros: set[int] = set()
@@ -33,13 +40,14 @@ def without_zero_decay(program: Program) -> Program:
             other = args[1 - position]
             if args[position] in zeros and other >= 0 and kinds[other] == Kind.ARRAY:
                 choices[value] = 1 - position
-    return _reduced(program, choices) if choices else program
+    return remove_dead_code(_reduced(program, choices)) if choices else program
 
 
 def begun_with_weights(program: Program) -> Program:
     """The program whose states begin as the weights if the first step gives them the weights.
 
-    That is so where a state is read by nothing but a `where` that says it.
+    That is so where a state is read by nothing but a `where` that says it, and stored as the
+    weights are: the first step would read them as they are, and not as they are stored.
     """
     first = len(program.inputs)
     readers = Counter(arg for operation in program.operations for arg in {*operation.args})
@@ -52,7 +60,8 @@ def begun_with_weights(program: Program) -> Program:
             continue
         step, _, weights, state = args
         roles = [program.inputs[v].role if 0 <= v < first else None for v in (step, weights, state)]
-        if roles == wanted and program.inputs[state].kind == Kind.ARRAY and readers[state] == 1:
+        is_plain = roles == wanted and program.inputs[state].dtype is None
+        if is_plain and program.inputs[state].kind == Kind.ARRAY and readers[state] == 1:
             choices[value] = args.index(state)
             begun.add(state)
     if not choices:

@@ -5,6 +5,7 @@ old value of a state, as Lion's does, the state may be overwritten only after th
 XLA does not see that, and keeps the old value by copying the array.
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -73,6 +74,8 @@ SUMS_AND_PRODUCTS = frozenset(
 )
 QUOTIENTS_AND_ROOTS = frozenset(BY_NAME[name] for name in ("/", "reciprocal", "sqrt"))
 
+NUMBERS = (Kind.SCALAR, Kind.PER_ARRAY)
+
 
 def made_again(program: Program, own: int) -> list[int]:
     """The values that a late state's new value is computed from once more, after the weights.
@@ -97,24 +100,35 @@ def made_again(program: Program, own: int) -> list[int]:
         value = stack.pop()
         if value in lost:
             return []
-        if value < first or value in values or value in stored or kinds[value] != Kind.ARRAY:
+        if value < 0 or value in values or kinds[value] in NUMBERS:
+            continue
+        if kinds[value] != Kind.ARRAY:  # XLA keeps what rows and columns make of an array
+            return []
+        if value < first or value in stored:
             continue
         op, args, _ = program.operations[value - first]
         if op not in SUMS_AND_PRODUCTS | QUOTIENTS_AND_ROOTS:
             return []
         values.add(value)
         stack.extend(args)
-    # XLA keeps a quotient that is read twice even by one loop.
-    others = [
-        arg
-        for value, operation in enumerate(program.operations, start=first)
-        if value not in values
-        for arg in operation.args
-    ]
-    for value in values:
-        if program.operations[value - first].op in QUOTIENTS_AND_ROOTS and others.count(value) > 1:
+    # XLA keeps a quotient that one loop reads twice.
+    costly = {v for v in values if program.operations[v - first].op in QUOTIENTS_AND_ROOTS}
+    for loop in (values, _needed_by(program, outputs[0])):
+        reads = Counter(arg for v in loop for arg in program.operations[v - first].args)
+        if any(reads[value] > 1 for value in costly):
             return []
     return sorted(values)
+
+
+def _needed_by(program: Program, value: int) -> set[int]:
+    """The results that a value is computed from, itself included."""
+    first, found, stack = len(program.inputs), set[int](), [value]
+    while stack:
+        value = stack.pop()
+        if value >= first and value not in found:
+            found.add(value)
+            stack.extend(program.operations[value - first].args)
+    return found
 
 
 def write_order(program: Program) -> list[tuple[int, Outputs]]:

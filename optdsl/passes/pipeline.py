@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from optdsl.ir import Program
-from optdsl.passes.finite_weights import without_zero_decay
 from optdsl.passes.fold import bind, fold_constants
 from optdsl.passes.live import remove_dead_state
 
@@ -13,11 +12,10 @@ def prepare(program: Program, constants: Mapping[str, float]) -> Program:
 
     1. `bind` first: hyperparameters whose values are known now are constants like any other.
     2. `fold_constants` second: it makes operands of what it evaluates dead.
-    3. `without_zero_decay` third: it finds the weight decay that is 0 now.
-    4. `remove_dead_state` last: it removes all that is dead, statements included.
+    3. `remove_dead_state` last: it removes all that is dead, statements included.
 
     Args:
         program: a valid program.
         constants: values of hyperparameters by name; the others stay inputs.
     """
-    return remove_dead_state(without_zero_decay(fold_constants(bind(program, constants))))
+    return remove_dead_state(fold_constants(bind(program, constants)))

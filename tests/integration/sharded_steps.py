@@ -13,15 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optdsl
 
 COLLECTIVES = r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
-def steps(name: str, place: Any) -> dict[str, Any]:
+def steps(name: str, place: Any, place_gradient: Any = None) -> dict[str, Any]:
     """Five steps of an optimizer, with the weights put where `place` says."""
+    place_gradient = place_gradient or place
     random = np.random.RandomState(0)
     tx = optdsl.load(name).optimizer(0.01)
 
@@ -36,9 +37,10 @@ def steps(name: str, place: Any) -> dict[str, Any]:
         lambda leaf: leaf.sharding.is_equivalent_to(weights["a"].sharding, 2),
         [leaf for leaf in jax.tree.leaves(state) if leaf.shape == (16, 8)],
     )
-    compiled = jax.jit(step).lower(weights, state, weights).compile()
+    gradients = jax.tree.map(lambda w: place_gradient(jnp.zeros(w.shape)), weights)
+    compiled = jax.jit(step).lower(weights, state, gradients).compile()
     for _ in range(5):
-        gradients = {k: place(jnp.asarray(random.standard_normal(v.shape), jnp.float32))
+        gradients = {k: place_gradient(jnp.asarray(random.standard_normal(v.shape), jnp.float32))
                      for k, v in weights.items()}  # fmt: skip
         weights, state = compiled(weights, state, gradients)
     return {
@@ -52,10 +54,18 @@ def main() -> None:
     """For each name among the arguments: on one device, and on all."""
     mesh = jax.make_mesh((8,), ("x",))
     sharding = NamedSharding(mesh, PartitionSpec("x"))
+    explicit = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Explicit,))
+    sharded = NamedSharding(explicit, PartitionSpec("x"))
+    whole = NamedSharding(explicit, PartitionSpec())
     found = {
         name: {
             "one": steps(name, lambda x: x),
             "all": steps(name, lambda x: jax.device_put(x, sharding)),
+            "explicit": steps(
+                name,
+                lambda x: jax.device_put(x, sharded),
+                lambda x: jax.device_put(x, whole),
+            ),
         }
         for name in sys.argv[1:]
     }

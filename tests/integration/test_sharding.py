@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-NEEDED = {"lion": [], "adamw": [], "adabelief": [], "lamb": ["all-reduce"]}
+NEEDED = {"lion": [], "adadelta": [], "adamw": [], "adabelief": [], "lamb": ["all-reduce"]}
 """Programs, and the collectives that their functions need."""
 
 
@@ -27,6 +27,13 @@ def found() -> dict[str, Any]:
         timeout=300,
     )
     return json.loads(run.stdout)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_gradients_may_be_sharded_otherwise_by_type(found: dict[str, Any], name: str) -> None:
+    one, explicit = found[name]["one"], found[name]["explicit"]
+    for expected, weights in zip(one["weights"], explicit["weights"], strict=True):
+        np.testing.assert_allclose(weights, expected, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", NEEDED)

@@ -10,7 +10,7 @@ from optdsl.diagnostics import Source
 from optdsl.frontend import load
 from optdsl.ir import Program, print_program
 from optdsl.passes.finite_weights import begun_with_weights, without_zero_decay
-from optdsl.passes.pipeline import prepare
+from optdsl.passes.fold import bind, fold_constants
 
 
 def program_of(parameters: str, body: str) -> Program:
@@ -35,8 +35,22 @@ def body_of(program: Program) -> list[str]:
     ],
 )
 def test_a_weight_decay_of_zero_leaves_nothing(update: str, left: list[str]) -> None:
-    program = program_of("w, g, lr, d=0.0", f"return {update}")
-    assert body_of(prepare(program, {"d": 0.0})) == left
+    program = fold_constants(bind(program_of("w, g, lr, d=0.0", f"return {update}"), {"d": 0.0}))
+    assert body_of(without_zero_decay(program)) == left
+
+
+def test_a_program_with_states_of_their_own_dtypes_keeps_its_zeros() -> None:
+    body = "m = m + 0.0 * w\n    return m + g, m"  # the sum is of the weights' dtype, not m's
+    program = program_of("w, g, m: bfloat16", body)
+    assert without_zero_decay(program) is program
+
+
+def test_gradients_of_a_narrower_dtype_keep_the_zeros() -> None:
+    tx = optdsl.load("madgrad").optimizer(0.1)
+    weights, gradients = jnp.ones(2), jnp.array([300.0, 1e-4], jnp.float16)
+    update, state = tx.update(gradients, tx.init(weights), weights)
+    assert np.all(np.isfinite(state.state["v"])), "the square of 300 is beyond float16's range"
+    assert np.all(np.asarray(update) < 0)
 
 
 def test_a_weight_decay_that_is_not_known_stays() -> None:
@@ -68,6 +82,12 @@ def test_a_state_begins_as_the_weights_if_only_that_is_read(body: str, begun: bo
     program = begun_with_weights(program_of("w, g, s, lr, step", body))
     assert [i.name for i in program.inputs if i.begins_as_weights] == ["s"] * begun
     assert ("where" in print_program(program)) != begun
+
+
+def test_a_state_of_its_own_dtype_begins_as_zeros() -> None:
+    body = "s = where(step == 1, w, s)\n    return w - s, s"
+    program = begun_with_weights(program_of("w, g, s: bfloat16, step", body))
+    assert not any(entry.begins_as_weights for entry in program.inputs)
 
 
 def test_two_states_begin_as_the_weights() -> None:

@@ -52,6 +52,8 @@ def test_a_rule_by_rank_does_not_hide_what_is_the_new_value() -> None:
         ("u = exp(m)\n    return m - u, v, m + u", []),  # an exponential takes too long
         ("u = g / m\n    return m - 2 * u + abs(u), v, m + u", []),  # which XLA keeps anyway
         ("u = g + m\n    return lr * u + m, v, u", ["u"]),
+        ("u = g / sqrt(row_mean(square(g)))\n    return m - u, v, m + u", []),  # XLA keeps the root
+        ("u = g / m\n    return m - u, v, u + abs(u)", []),
     ],
 )
 def test_what_the_update_shares_with_a_late_state_is_made_again(
