@@ -1,14 +1,13 @@
 """Everything that is known about a program without training with it."""
 
 from dataclasses import asdict, dataclass
-from math import prod
 
 from optdsl.backends.fingerprint import behavioural_hash
 from optdsl.backends.properties import Hazard, Properties, hazards, properties
 from optdsl.frontend import Elaborated
 from optdsl.ir import Program, Role
 from optdsl.passes.canonical import canonical_hash
-from optdsl.passes.cost import cost_per_weight, leaf_bytes
+from optdsl.passes.cost import bytes_depend_on_shape, cost_per_weight, leaf_bytes
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values
 from optdsl.passes.shapes import Leaf
@@ -43,9 +42,10 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class ExampleLeaf:
-    """What a step moves and keeps for an array of float32 weights, trained alone and without a label."""
+    """What a step moves and keeps for float32 weights of one shape, trained alone and without a
+    label."""
 
-    shape: tuple[int, ...]
+    shape: list[int]
     state_bytes: int
     """Of its live state, all kinds included."""
     bytes_read: int
@@ -70,26 +70,14 @@ class Sheet:
     """Of weights, gradients and the same state, each once."""
     bytes_written_per_weight: float
     """Of weights and the same state."""
+    bytes_depend_on_shape: bool
+    """Whether the bytes per weight do not hold for arrays of all shapes and labels."""
     example_leaves: list[ExampleLeaf]
     """One for each of `EXAMPLE_SHAPES`."""
     arithmetic_per_weight: int
     """Functions of numbers in a step, the subtraction from the weight among them."""
     properties: Properties
     hazards: list[Hazard]
-
-    @property
-    def depends_on_shape(self) -> bool:
-        """Whether the bytes per weight do not hold for the examples, even with the same few bytes
-        added to each, as for numbers of which there is one for an array."""
-        return len({self._beside_weights(leaf) for leaf in self.example_leaves}) > 1
-
-    def _beside_weights(self, leaf: ExampleLeaf) -> tuple[float, ...]:
-        size = prod(leaf.shape)
-        return (
-            leaf.state_bytes - self.state_bytes_per_weight * size,
-            leaf.bytes_read - self.bytes_read_per_weight * size,
-            leaf.bytes_written - self.bytes_written_per_weight * size,
-        )
 
     def to_json(self) -> dict[str, object]:
         """The object that `inspect --json` prints."""
@@ -128,6 +116,7 @@ def static_sheet(elaborated: Elaborated) -> Sheet:
         state_bytes_per_weight=float(cost.bytes_kept),
         bytes_read_per_weight=float(cost.bytes_read),
         bytes_written_per_weight=float(cost.bytes_written),
+        bytes_depend_on_shape=bytes_depend_on_shape(program),
         example_leaves=[_example(program, shape) for shape in EXAMPLE_SHAPES],
         arithmetic_per_weight=cost.arithmetic,
         properties=properties(program),
@@ -137,4 +126,4 @@ def static_sheet(elaborated: Elaborated) -> Sheet:
 
 def _example(program: Program, shape: tuple[int, ...]) -> ExampleLeaf:
     found = leaf_bytes(program, Leaf(shape, WEIGHT_DTYPE))
-    return ExampleLeaf(shape, found.bytes_kept, found.bytes_read, found.bytes_written)
+    return ExampleLeaf(list(shape), found.bytes_kept, found.bytes_read, found.bytes_written)

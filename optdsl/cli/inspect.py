@@ -49,7 +49,7 @@ def _show(sheet: Sheet) -> None:
 
 def _show_bytes(sheet: Sheet) -> None:
     """Per weight, or of the examples where no number per weight holds for all shapes."""
-    if not sheet.depends_on_shape:
+    if not sheet.bytes_depend_on_shape:
         read, written = sheet.bytes_read_per_weight, sheet.bytes_written_per_weight
         say(f"bytes of state   {sheet.state_bytes_per_weight:g} per weight, for float32 weights")
         say(f"bytes of a step  {read:g} read and {written:g} written per weight")

@@ -79,6 +79,15 @@ def leaf_bytes(program: Program, leaf: Leaf) -> Bytes:
     return _bytes(live, leaf, plan.live | scalars)
 
 
+def bytes_depend_on_shape(program: Program) -> bool:
+    """Whether the bytes of weight arrays are not those per weight times the size, single numbers
+    aside: where rules by leaf decide, and where rows, columns or matrices are kept."""
+    live = prepare(program, default_values(program))
+    kinds = {live.inputs[state].kind for state in live.states}
+    decided = leaf_plans(live, [()])[0].chosen
+    return bool(decided or kinds - {Kind.SCALAR, Kind.PER_ARRAY, Kind.ARRAY})
+
+
 def _bytes(live: Program, leaf: Leaf, counted: Set[int]) -> Bytes:
     """Of the weights, and of those gradients and states that are counted."""
     types = infer_leaves(live, [leaf])

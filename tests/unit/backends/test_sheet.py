@@ -7,7 +7,7 @@ import pytest
 
 from optdsl.backends.fingerprint import behavioural_hash
 from optdsl.backends.properties import properties
-from optdsl.backends.sheet import Hyperparameter, Sheet, StateVariable, static_sheet
+from optdsl.backends.sheet import ExampleLeaf, Hyperparameter, Sheet, StateVariable, static_sheet
 from optdsl.diagnostics import Source
 from optdsl.frontend import elaborate, find_source, stdlib
 from optdsl.passes.canonical import canonical_hash
@@ -48,6 +48,11 @@ def test_a_program() -> None:
         state_bytes_per_weight=4.0,
         bytes_read_per_weight=12.0,
         bytes_written_per_weight=8.0,
+        bytes_depend_on_shape=False,
+        example_leaves=[
+            ExampleLeaf([1024, 1024], 4 << 20, 12 << 20, 8 << 20),
+            ExampleLeaf([1024], 4 << 10, 12 << 10, 8 << 10),
+        ],
         arithmetic_per_weight=6,
         properties=properties(program),
         hazards=[],
@@ -80,6 +85,21 @@ def test_bytes_of_state(annotation: str, size: float) -> None:
     if "scalar" in annotation or "per_array" in annotation:
         text = text.replace("norm(norm(1)) * m", "m + 1")
     assert sheet_of(text).state_bytes_per_weight == size
+
+
+@pytest.mark.parametrize(
+    ("body", "depends"),
+    [
+        ("def train(g, m):\n    return m, g\n", False),
+        ("def train(g, m: per_array, k: scalar):\n    return g * m * k, norm(g), k + 1\n", False),
+        ("def train(g, m: per_column):\n    return g * m, column_mean(g)\n", True),
+        ("def train(g, m):\n    return where(rank(g) == 3, m, g), g\n", True),
+        ("def train(g, m):\n    return where(label(g) == 1, m, g), g\n", True),
+        ("def train(w, g):\n    return where(rank(g) == 1, g, w)\n", True),
+    ],
+)
+def test_whether_bytes_depend_on_the_shape(body: str, depends: bool) -> None:
+    assert sheet_of(body).bytes_depend_on_shape is depends
 
 
 def test_statements_that_are_repeated_count_once() -> None:

@@ -10,6 +10,7 @@ KEYS = {
     "state_bytes_per_weight",
     "bytes_read_per_weight",
     "bytes_written_per_weight",
+    "bytes_depend_on_shape",
     "example_leaves",
     "arithmetic_per_weight",
     "properties",
@@ -73,7 +74,7 @@ def test_states_of_all_kinds_and_dtypes(cli) -> None:
 def test_the_bytes_of_a_matrix_and_of_a_vector(cli) -> None:
     """Beside those of the arrays of the weights' shapes, which keep their meaning."""
     sheet = cli("inspect", "shampoo", "--json").json
-    assert sheet["state_bytes_per_weight"] == 4.0
+    assert (sheet["state_bytes_per_weight"], sheet["bytes_depend_on_shape"]) == (4.0, True)
     assert sheet["example_leaves"] == [
         {"shape": [1024, 1024], "state_bytes": 8 << 20,
          "bytes_read": 16 << 20, "bytes_written": 12 << 20},
