@@ -105,8 +105,9 @@ def _transformation(
     prepared = begun_with_weights(prepare(program, constants))
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
+    without_zeros = without_zero_decay(prepared)
     whole = _ready(prepared)
-    reduced = _ready(without_zero_decay(prepared))
+    reduced = whole if without_zeros is prepared else _ready(without_zeros)
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
