@@ -97,6 +97,16 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     Family(
+        "text_mlp",
+        "MLP on the characters of a novel",
+        "text",
+        (
+            Rung(1, 0.01, {"hidden": 32, "window": 3, "steps": 300}),
+            Rung(10, 0.1, {"hidden": 138, "window": 6, "steps": 600}),
+            Rung(100, 1.0, {"hidden": 620, "window": 8, "steps": 1200}),
+        ),
+    ),
+    Family(
         "text_lm",
         "Transformer on the characters of a novel",
         "text",

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optdsl.tasks import from_nnx
+from optdsl.tasks import from_nnx, get_task
 from optdsl.tasks.text import chapters, characters, language_model
 from optdsl.tasks.transformer import LanguageModel, Size
 
@@ -46,6 +46,22 @@ def test_a_batch_is_windows_of_the_training_part() -> None:
     loss, score = guessing(plan[0])
     assert loss == pytest.approx(np.log(5))
     assert score == pytest.approx(-np.log(5))
+
+
+def test_the_mlp_sees_what_stands_before_a_character_and_not_that() -> None:
+    task = get_task("text_mlp")
+    weights = task.init(jax.random.key(0))
+    text = "\n".join(chapters()[:10])
+    (starts,) = np.asarray(task.plan(jax.random.key(1)))[:1]
+    assert starts.shape == (32,)
+    assert starts.max() <= len(text) - 4
+
+    def slope(window: np.ndarray) -> np.ndarray:
+        return np.abs(jax.grad(task.loss)(weights, window)["features"]).sum(axis=1)
+
+    for start in starts[:3]:
+        seen = {sorted(set("\n".join(chapters()))).index(c) for c in text[start : start + 3]}
+        assert set(np.flatnonzero(slope(starts[starts == start]))) == seen
 
 
 def test_a_part_shorter_than_the_context_is_refused() -> None:
