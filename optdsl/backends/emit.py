@@ -51,7 +51,7 @@ def label_tree(labels, tree):
     "matrix": '''
 def matrix(x):
     """An array as a matrix: its last dimension as columns."""
-    return jnp.reshape(x, (-1, x.shape[-1]) if x.ndim else (1, 1))
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1] if x.ndim else 1)
 ''',
     "spread": '''
 def spread(x, like):
@@ -81,7 +81,7 @@ RESERVED = frozenset(
     | {"extra_args", "count", "scalar", "structure", "init_fn", "update_fn", "steps", "leaves"}
     | {"x", "y", "old", "new", "rate", "terms", "columns", "new_state", "NO_PARAMS", "leaf"}
     | {"made", "earlier", "label", "labels", "tree"}
-    | {"np", *re.findall(r"def (\w+)", " ".join(op.helper for op in OPS))}
+    | {"math", "np", *re.findall(r"def (\w+)", " ".join(op.helper for op in OPS))}
     | {f"leaf_{stage}" for stage in range(1, 100)}
 )
 """Names that the source has other uses for."""
@@ -109,6 +109,7 @@ def emit_source(program: Program, name: str) -> str:
     numpy = "import numpy as np\n" if re.search(r"\bnp\.", factory) else ""
     parts = [
         module_docstring(prepared.doc, digest),
+        "\nimport math" * (HELPERS["matrix"] in helpers),
         "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\n"
         f"{numpy}import optax\n",
         weights,

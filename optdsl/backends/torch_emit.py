@@ -55,7 +55,7 @@ def number(x):
     "matrix": '''
 def matrix(x):
     """A tensor as a matrix: its last dimension as columns."""
-    return x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1] if x.ndim else 1)
 ''',
     "spread": '''
 def spread(x, like):
@@ -67,7 +67,7 @@ def spread(x, like):
 
 TORCH_RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *HELPERS}
-    | {"torch", "self", "closure", "loss", "group", "groups", "params", "defaults", "LATE"}
+    | {"torch", "math", "self", "closure", "loss", "group", "groups", "params", "defaults", "LATE"}
     | {"saved", "key", "is_first", "foreach", "initial_lr", "state", "scalar", "columns"}
     | {"alike", "states", "scalars", "label"}
     | {f"{name}_{stage}" for name in ("kept", "leaves") for stage in range(1, 100)}
@@ -94,6 +94,7 @@ def emit_torch_source(program: Program, name: str) -> str:
     return "".join(
         [
             module_docstring(prepared.doc, digest),
+            "\nimport math\n" if HELPERS["matrix"] in used else "",
             "\nimport torch\n",
             RULE if body.together else "",
             LATE if "(LATE)" in code else "",
