@@ -217,9 +217,9 @@ def test_module_names_become_identifiers(name: str, identifier: str) -> None:
 
 
 def test_arrays_without_numbers_have_rows_and_columns_too() -> None:
-    rows = "def train(g, r: per_row, lr):\n    r = row_mean(square(g))\n    return lr * g / r, r\n"
+    body = "    r = interp(row_mean(square(g)), r, 0.9)\n    return lr * g / r, r\n"
     weights = {"a": jnp.ones((3, 0)), "b": jnp.ones(0), "c": jnp.ones((0, 3)), "d": jnp.ones(())}
-    tx = emitted(text(rows))(0.1)
+    tx = emitted(text(f"def train(g, r: per_row, lr):\n{body}"))(0.1)
     updates, state = tx.update(weights, tx.init(weights))
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, weights)
     assert [leaf.shape for leaf in jax.tree.leaves(state.r)] == [(3, 1), (1, 1), (0, 1), (1, 1)]
