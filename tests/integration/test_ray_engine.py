@@ -21,7 +21,12 @@ from optdsl.tasks import TaskSource, read_task
 # JAX warns where the tests' cluster starts a node; the engine's own is quiet.
 pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork\(\):RuntimeWarning")
 
-DEADLINE = 5.0
+DEADLINE = 120.0
+"""Longer than a job takes beside whatever else the machine does."""
+
+AWAITED = 10.0
+"""The deadline where one job hangs."""
+
 LOCALHOST = "127.0.0.2"
 """Not 127.0.0.1, which Ray replaces by the machine's address, and waits for in vain."""
 
@@ -116,9 +121,11 @@ def task_file(tmp_path: Path) -> Path:
     return folder / "my_task.py"
 
 
-def engine(task: TaskSource, address: str | None, workers: int = 1) -> Engine:
+def engine(
+    task: TaskSource, address: str | None, workers: int = 1, deadline: float = DEADLINE
+) -> Engine:
     spec = JudgeSpec(task, 0.1, "jit")
-    return ENGINES["ray"](spec, EngineOptions(workers, DEADLINE, address))
+    return ENGINES["ray"](spec, EngineOptions(workers, deadline, address))
 
 
 def job(key: str, *rungs: tuple[int, ...], factor: float = 1.0, **more: Any) -> Job:
@@ -174,7 +181,8 @@ def test_crashes_and_hangs_of_a_users_task_cost_one_outcome_each(
         job("fine", (0, 1)),
         job("fine too", (3,), factor=0.5),
     ]
-    with node(cluster, cpus=2), closing(engine(read_task(task_file), cluster.address)) as ours:
+    ours = engine(read_task(task_file), cluster.address, deadline=AWAITED)
+    with node(cluster, cpus=2), closing(ours):
         crashed, hung, *fine = outcomes(ours, jobs)
         ours.submit(job("still hanging", (HANGING,)))
         (tmp_path / "hanging").unlink()
