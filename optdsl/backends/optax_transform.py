@@ -4,7 +4,7 @@ import inspect
 import math
 import unicodedata
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -131,10 +131,11 @@ def _transformation(
         }
         numbers = labels_of(labels, updates)
         check_leaves(prepared, updates, weights, blocks, numbers)
-        ready = reduced if weights is None or _same_dtypes(weights, gradients) else whole
+        is_alike = reduced is whole or weights is None or _have_same_dtypes(weights, gradients)
+        ready = reduced if is_alike else whole
         known = scalars(ready.program, weights, gradients, rate, step, traced, numbers)
         leaf_by_leaf = is_traced(gradients) and is_by_leaf(ready.program, weights, gradients)
-        apply = partial(each_leaf, ready.step_on_leaf) if leaf_by_leaf else ready.step_on
+        apply = partial(each_leaf, ready.jitted) if leaf_by_leaf else ready.step_on
         descent, new = apply(weights, gradients, blocks, known, numbers)
         descent = jax.tree.unflatten(structure, descent)
         return descent, OptimizerState(step, _unflatten(new, structure))
@@ -152,8 +153,8 @@ class _Ready(NamedTuple):
     program: Program
     needs_weights: bool
     step_on: StepOn
-    step_on_leaf: StepOn
-    """The same, jitted."""
+    jitted: Callable[[Labels], Callable[..., tuple[Any, Any]]]
+    """The same for given labels, jitted."""
 
 
 def _ready(program: Program) -> _Ready:
@@ -166,13 +167,16 @@ def _ready(program: Program) -> _Ready:
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
         return [-block for block in update], new
 
-    on_leaf = jax.jit(step_on, static_argnums=4)
-    return _Ready(program, reads_numbers(program, Role.WEIGHT), step_on, on_leaf)
+    @cache
+    def jitted(labels: Labels) -> Callable[..., tuple[Any, Any]]:
+        return jax.jit(partial(step_on, labels=labels))
+
+    return _Ready(program, reads_numbers(program, Role.WEIGHT), step_on, jitted)
 
 
-def _same_dtypes(weights: list[Any], gradients: list[Any]) -> bool:
-    pairs = zip(weights, gradients, strict=True)
-    return all(jnp.result_type(weight) == jnp.result_type(gradient) for weight, gradient in pairs)
+def _have_same_dtypes(weights: list[Any], gradients: list[Any]) -> bool:
+    dtypes = ([getattr(leaf, "dtype", None) for leaf in leaves] for leaves in (weights, gradients))
+    return next(dtypes) == next(dtypes)
 
 
 def labels_of(labels: Any, tree: Any) -> tuple[float, ...] | None:
@@ -201,7 +205,7 @@ def is_traced(leaves: list[Any]) -> bool:
 
 
 def each_leaf(
-    step: Callable[..., tuple[list[Any], dict[str, Any]]],
+    step: Callable[[Labels], Callable[..., tuple[list[Any], dict[str, Any]]]],
     weights: list[Any] | None,
     gradients: list[Any],
     blocks: dict[str, list[Any]],
@@ -219,7 +223,7 @@ def each_leaf(
         mine = {name: [value[i]] for name, value in blocks.items()}
         weight = None if weights is None else [weights[i]]
         label = None if labels is None else (labels[i],)
-        (update,), stepped = step(weight, [gradient], mine, known, label)
+        (update,), stepped = step(label)(weight, [gradient], mine, known)
         descent.append(update)
         for name, (value,) in stepped.items():
             new[name].append(value)
