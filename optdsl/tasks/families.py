@@ -101,9 +101,9 @@ FAMILIES: tuple[Family, ...] = (
         "MLP on the characters of a novel",
         "text",
         (
-            Rung(1, 0.01, {"hidden": 32, "window": 3, "steps": 300}),
-            Rung(10, 0.1, {"hidden": 138, "window": 6, "steps": 600}),
-            Rung(100, 1.0, {"hidden": 620, "window": 8, "steps": 1200}),
+            Rung(1, 0.02, {"hidden": 32, "window": 3, "steps": 300}),
+            Rung(10, 0.12, {"hidden": 138, "window": 6, "steps": 600}),
+            Rung(100, 4.4, {"hidden": 620, "window": 8, "steps": 1200}),
         ),
     ),
     Family(
