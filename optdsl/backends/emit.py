@@ -275,7 +275,7 @@ def _initial(field: Field) -> str:
         function = "jnp.array" if field.begins_as_weights else "jnp.zeros_like"
         if not field.dtype and not field.kept:
             return f"jax.tree.map({function}, params)"
-        zeros = f"{function}(w, dtype={dtype})" if field.dtype else f"{function}(w)"
+        zeros = f"jnp.zeros_like(w, dtype={dtype})" if field.dtype else f"{function}(w)"
     if not field.kept:
         return f"jax.tree.map(lambda w: {zeros}, params)"
     inner = "\n" + INDENT * 4

@@ -22,7 +22,7 @@ from optdsl.backends.emit_branches import (
 from optdsl.backends.emit_names import is_nameless
 from optdsl.backends.emit_statements import MAX_EXPRESSION, Statements, group, parse, wrapped
 from optdsl.ir import Program, Role
-from optdsl.ops import Kind, OpDef, Over
+from optdsl.ops import NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.by_leaf import LABEL, has_labels
 from optdsl.passes.live import reads_numbers
@@ -317,7 +317,7 @@ class _Emitter(Statements):
         if kind != Kind.ARRAY:
             return f"jnp.asarray({text}, scalar)"
         like = self.names.gradient
-        if self._kind(arg) not in (Kind.SCALAR, Kind.PER_ARRAY):
+        if self._kind(arg) not in NUMBERS:
             text = f"spread({text}, {like})"
         return f"cast({text}, {like})"
 
@@ -430,7 +430,7 @@ class _Emitter(Statements):
             args = args[:2] if len(args) > 2 else args[:1]
         met = [self.names.of(a) for a in dict.fromkeys(args) if self._kind(a) == kind and a >= 0]
         node = self._use(arg)
-        if kind == Kind.ARRAY and self.kinds[arg] not in (Kind.SCALAR, Kind.PER_ARRAY):
+        if kind == Kind.ARRAY and self.kinds[arg] not in NUMBERS:
             node = parse(f"spread({ast.unparse(node)}, {self.names.gradient})")
         if not met:
             return node

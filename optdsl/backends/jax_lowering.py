@@ -63,7 +63,7 @@ def first_state(program: Program, weights: Sequence[Any], labels: Labels = None)
 def _first(leaf: Leaf, like: Any, is_copy: bool) -> jax.Array:
     """A block of zeros, or a copy, placed as the weights `like` are."""
     if is_copy:
-        return jnp.array(like, leaf.dtype)
+        return jnp.array(like)
     if like is None:
         return jnp.zeros(leaf.shape, leaf.dtype)
     return jnp.zeros_like(like, dtype=leaf.dtype)

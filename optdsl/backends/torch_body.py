@@ -12,7 +12,6 @@ from optdsl.backends.emit_statements import parse
 from optdsl.backends.torch_foreach import Together, emit_together, why_not
 from optdsl.backends.torch_statements import (
     INDENT,
-    NUMBERS,
     TorchStatements,
     assignments,
     mentions,
@@ -20,7 +19,7 @@ from optdsl.backends.torch_statements import (
     tuple_of,
 )
 from optdsl.ir import Program, Role
-from optdsl.ops import Kind
+from optdsl.ops import NUMBERS, Kind
 from optdsl.ops.kinds import broadcast
 
 WIDTH = 96

@@ -26,7 +26,7 @@ from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
 from optdsl.backends.torch_foreach import why_not
 from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
 from optdsl.ir import Program
-from optdsl.ops import EXTENTS, OPS, Extent, Kind
+from optdsl.ops import EXTENTS, NUMBERS, OPS, Extent, Kind
 from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.infer import infer
@@ -225,12 +225,11 @@ def _made(owner: str, state: Stored, like: str) -> str:
     dtype = f"torch.{state.dtype}" if state.dtype else ""
     target = f'{owner}["{state.name}"]'
     if state.begins_as_weights:
-        copied = f"to({dtype}, copy=True)" if dtype else "clone()"
-        return f"{target} = {like}.{copied}"
+        return f"{target} = {like}.clone()"
     if state.kind == Kind.ARRAY:
         return f"{target} = torch.zeros_like({like}{f', dtype={dtype}' if dtype else ''})"
     shape = "()"
-    if state.kind not in (Kind.SCALAR, Kind.PER_ARRAY):
+    if state.kind not in NUMBERS:
         shape = f"({', '.join(_LENGTHS[extent].format(like) for extent in EXTENTS[state.kind])})"
     return f"{target} = {like}.new_zeros({shape}, dtype={dtype or 'scalar'})"
 

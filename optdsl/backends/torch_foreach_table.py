@@ -80,9 +80,9 @@ def pieces(w, state):
     On an accelerator, under torch.compile, of other kinds, and where they lie otherwise in memory:
     in one piece.
     """
-    arrays = {key: x for key, x in state.items() if x.shape == w.shape}
-    together = [w, w.grad, *arrays.values()]
     many = w.numel() > PIECE and w.device.type == "cpu" and not torch.compiler.is_compiling()
+    arrays = {key: x for key, x in state.items() if x.shape == w.shape} if many else {}
+    together = [w, w.grad, *arrays.values()]
     if not (many and all(type(x.data) is torch.Tensor and x.is_contiguous() for x in together)):
         yield w, w.grad, state
         return

@@ -12,14 +12,11 @@ from types import MappingProxyType
 
 from optdsl.backends.emit_statements import Statements, group, parse
 from optdsl.ir import Program, Role
-from optdsl.ops import Kind, OpDef, Over
+from optdsl.ops import NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.by_leaf import LABEL, has_labels
 
 INDENT = "    "
-
-NUMBERS = (Kind.SCALAR, Kind.PER_ARRAY)
-"""Kinds that are tensors without dimensions: torch casts them to what they meet."""
 
 _BOUNDS = {"maximum": "min", "minimum": "max"}
 """The keyword of `torch.clamp` that does what a function of a tensor and a number does."""
@@ -146,7 +143,7 @@ class TorchStatements(Statements):
         return node
 
     def _is_cast(self, arg: int, value: int) -> bool:
-        if arg < 0 or self.kinds[arg] in NUMBERS:
+        if arg < 0 or self.kinds[arg] in NUMBERS:  # torch casts these to what they meet
             return False
         # A sum of squares may be beyond float16's range where no number is.
         return self.kinds[arg] != self.kinds[value] or self._sums_blocks(value)

@@ -1,6 +1,6 @@
 """The one table of functions: `OPS`, one row for each."""
 
-from optdsl.ops.kinds import EXTENTS, KINDS, Extent, Kind, Mismatch, an, castable, join
+from optdsl.ops.kinds import EXTENTS, KINDS, NUMBERS, Extent, Kind, Mismatch, an, castable, join
 from optdsl.ops.opdef import FunctionSet, OpDef, Over, Prop
 from optdsl.ops.table import BY_NAME, CALLABLE, OPS, functions
 
@@ -9,6 +9,7 @@ __all__ = [
     "CALLABLE",
     "EXTENTS",
     "KINDS",
+    "NUMBERS",
     "OPS",
     "Extent",
     "FunctionSet",

@@ -32,6 +32,10 @@ class Kind(IntEnum):
         return self.name.lower()
 
 
+NUMBERS = (Kind.SCALAR, Kind.PER_ARRAY)
+"""Kinds of which there is one number, for a weight array or for all."""
+
+
 class Extent(IntEnum):
     """The length of one of a block's two dimensions."""
 

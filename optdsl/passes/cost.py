@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 
 from optdsl.ir import Operation, Program, Role
-from optdsl.ops import Kind
+from optdsl.ops import NUMBERS, Kind
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.fold import default_values
@@ -85,7 +85,7 @@ def bytes_depend_on_shape(program: Program) -> bool:
     live = prepare(program, default_values(program))
     kinds = {live.inputs[state].kind for state in live.states}
     decided = leaf_plans(live, [()])[0].chosen
-    return bool(decided or kinds - {Kind.SCALAR, Kind.PER_ARRAY, Kind.ARRAY})
+    return bool(decided or kinds - {*NUMBERS, Kind.ARRAY})
 
 
 def _bytes(live: Program, leaf: Leaf, counted: Set[int]) -> Bytes:

@@ -4,7 +4,7 @@
 from enum import Enum
 
 from optdsl.ir import Program, Role
-from optdsl.ops import Kind
+from optdsl.ops import NUMBERS
 from optdsl.passes.infer import infer
 from optdsl.passes.live import live_values, reads_numbers
 
@@ -58,7 +58,7 @@ def _terms(program: Program) -> list[frozenset[Role]]:
         return terms[arg] if arg >= 0 else frozenset()
 
     def is_number(arg: int) -> bool:
-        return arg < 0 or kinds[arg] in (Kind.SCALAR, Kind.PER_ARRAY)
+        return arg < 0 or kinds[arg] in NUMBERS
 
     for op, args, _ in program.operations:
         found: frozenset[Role] = frozenset()

@@ -67,8 +67,7 @@ def begun_with_weights(program: Program) -> Program:
     if not choices:
         return program
     inputs = tuple(
-        replace(entry, begins_as_weights=entry.begins_as_weights or i in begun)
-        for i, entry in enumerate(program.inputs)
+        replace(entry, begins_as_weights=i in begun) for i, entry in enumerate(program.inputs)
     )
     return replace(_reduced(program, choices), inputs=inputs)
 

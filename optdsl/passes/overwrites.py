@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from optdsl.ir import Program, Role
-from optdsl.ops import BY_NAME, Kind, Over
+from optdsl.ops import BY_NAME, NUMBERS, Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
 
@@ -61,7 +61,7 @@ def made_after(program: Program) -> dict[int, list[int]]:
             continue
         op, args, _ = program.operations[new - first]
         arrays = {arg for arg in args if arg >= 0 and kinds[arg] == Kind.ARRAY}
-        earlier = [n for n in numbers if first <= n < new and _reads(program, n, state)]
+        earlier = [n for n in numbers if first <= n < new and state in _needed_by(program, n)]
         if new in read and (earlier or (len(arrays) == 1 and op.over is not Over.MATRIX)):
             earlier.append(new)
         if earlier:
@@ -73,8 +73,6 @@ SUMS_AND_PRODUCTS = frozenset(
     BY_NAME[name] for name in ("+", "-", "*", "interpolate", "square", "abs")
 )
 QUOTIENTS_AND_ROOTS = frozenset(BY_NAME[name] for name in ("/", "reciprocal", "sqrt"))
-
-NUMBERS = (Kind.SCALAR, Kind.PER_ARRAY)
 
 
 def made_again(program: Program, own: int) -> list[int]:
@@ -113,22 +111,11 @@ def made_again(program: Program, own: int) -> list[int]:
         stack.extend(args)
     # XLA keeps a quotient that one loop reads twice.
     costly = {v for v in values if program.operations[v - first].op in QUOTIENTS_AND_ROOTS}
-    for loop in (values, _needed_by(program, outputs[0])):
+    for loop in (values, {v for v in _needed_by(program, outputs[0]) if v >= first}):
         reads = Counter(arg for v in loop for arg in program.operations[v - first].args)
         if any(reads[value] > 1 for value in costly):
             return []
     return sorted(values)
-
-
-def _needed_by(program: Program, value: int) -> set[int]:
-    """The results that a value is computed from, itself included."""
-    first, found, stack = len(program.inputs), set[int](), [value]
-    while stack:
-        value = stack.pop()
-        if value >= first and value not in found:
-            found.add(value)
-            stack.extend(program.operations[value - first].args)
-    return found
 
 
 def write_order(program: Program) -> list[tuple[int, Outputs]]:
@@ -148,11 +135,12 @@ def write_order(program: Program) -> list[tuple[int, Outputs]]:
         for own, state in enumerate(program.states, start=1)
         if program.inputs[state].kind == Kind.ARRAY and program.outputs[own] != state
     }
+    around = {own: _equal_on_leaves(program, program.outputs[own]) for own in rest}
     readers = [0]
     for reader in readers:  # which grows: a state that waits is a reader that comes late
         for own, state in rest.items():
-            around = _equal_on_leaves(program, program.outputs[own])
-            reads = own != reader and _reads(program, program.outputs[reader], state, around)
+            new = program.outputs[reader]
+            reads = own != reader and state in _needed_by(program, new, around[own])
             if reads and own not in late.get(reader, []):
                 late.setdefault(own, []).append(reader)
                 readers += [own] if own not in readers else []
@@ -177,16 +165,15 @@ def _equal_on_leaves(program: Program, value: int) -> set[int]:
     return found
 
 
-def _reads(program: Program, value: int, state: int, around: Collection[int] = ()) -> bool:
-    """Whether a value depends on an input, on a path around some values."""
-    first = len(program.inputs)
-    seen = {*around}
-    stack = [value]
+def _needed_by(program: Program, value: int, around: Collection[int] = ()) -> set[int]:
+    """The inputs and results that a value is computed from, itself included, on paths around some
+    others."""
+    first, found, stack = len(program.inputs), set[int](), [value]
     while stack:
         value = stack.pop()
-        if value == state:
-            return True
-        if value >= first and value not in seen:
-            seen.add(value)
+        if value < 0 or value in found or value in around:
+            continue
+        found.add(value)
+        if value >= first:
             stack.extend(program.operations[value - first].args)
-    return False
+    return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from optdsl.ir import Program, Role
-from optdsl.ops import EXTENTS, Extent, Kind, OpDef, Over
+from optdsl.ops import EXTENTS, NUMBERS, Extent, Kind, OpDef, Over
 from optdsl.passes.infer import infer
 
 FLOATS = ("bfloat16", "float16", "float32", "float64")
@@ -103,7 +103,7 @@ def block_shape(kind: Kind, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of a value's block for a weight array of the given shape."""
     if kind == Kind.ARRAY:
         return shape
-    if kind in (Kind.SCALAR, Kind.PER_ARRAY):
+    if kind in NUMBERS:
         return ()
     rows, columns = matrix_shape(shape)
     lengths = {Extent.ONE: 1, Extent.ROWS: rows, Extent.COLUMNS: columns}
