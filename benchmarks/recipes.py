@@ -37,7 +37,7 @@ from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, report
 from optdsl.frontend import find_source, load
 from optdsl.ops import FunctionSet, functions
 from optdsl.resources import search_start
-from optdsl.tasks.table import TaskSource
+from optdsl.tasks.table import read_task
 
 SPACE = Space(functions(FunctionSet.PAPER))
 DEFAULT = RECIPES["default"]
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=TRIED, default=list(TRIED))
     options = parser.parse_args()
-    spec = JudgeSpec(TaskSource(options.task), 1.0, "bytecode")
+    spec = JudgeSpec(read_task(options.task), 1.0, "bytecode")
     test: dict[str, list[float]] = {}
     for name in options.only:
         for seed in range(1, options.seeds + 1):

@@ -90,7 +90,8 @@ def apply_program(
         learning_rate: a number or a scalar array; None where the program does not read it.
         step: the 1-based step count.
         hyperparameters: a number or a scalar array for each hyperparameter.
-        order: what to make after what, where a caller's weights and states are overwritten.
+        order: what to make after what, where a caller adds the update and overwrites the weights
+            and states: for programs as `passes/descent.py` makes them.
         labels: of the leaves.
 
     Returns:
@@ -159,7 +160,7 @@ def apply_to_arrays(
     states = [evaluated.new_state(i) for i in range(len(program.states))]
     if order.late and weights is not None:
         again = order.again if _are_placed_alike(weights, gradients) else {}
-        made = optax.apply_updates(weights, [-block for block in update])
+        made = optax.apply_updates(weights, update)
         states = _in_order(evaluated, order.late, again, made, states)
     names = [program.inputs[state].name for state in program.states]
     return update, dict(zip(names, states, strict=True))

@@ -25,6 +25,7 @@ from optdsl.backends.leaf_errors import check_leaves
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.by_leaf import has_labels
+from optdsl.passes.descent import descent
 from optdsl.passes.finite_weights import begun_with_weights, without_zero_decay
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values, reads_numbers
@@ -32,6 +33,9 @@ from optdsl.passes.overwrites import overwrites
 from optdsl.passes.pipeline import prepare
 
 LABELS = "labels"
+
+FEW = 5
+"""So many operations take no longer to trace and compile for each leaf than a call takes."""
 
 NO_WEIGHTS = (
     "this optimizer's update depends on the weights: pass them, as in"
@@ -157,19 +161,20 @@ class _Ready(NamedTuple):
     """The same for given labels, jitted."""
 
 
-def _ready(program: Program) -> _Ready:
+def _ready(updating: Program) -> _Ready:
+    program = descent(updating)
     order = overwrites(program)
 
     def step_on(
         weights: Any, gradients: Any, blocks: Any, known: Scalars, labels: Labels
     ) -> tuple[Any, Any]:
-        update, new = apply_to_arrays(program, weights, gradients, blocks, known, order, labels)
+        added, new = apply_to_arrays(program, weights, gradients, blocks, known, order, labels)
         new = jax.tree.map(lambda value, old: jnp.asarray(value, old.dtype), new, blocks)
-        return [-block for block in update], new
+        return added, new
 
     @cache
     def jitted(labels: Labels) -> Callable[..., tuple[Any, Any]]:
-        return jax.jit(partial(step_on, labels=labels))
+        return jax.jit(partial(step_on, labels=labels), inline=len(program.operations) <= FEW)
 
     return _Ready(program, reads_numbers(program, Role.WEIGHT), step_on, jitted)
 

@@ -109,9 +109,12 @@ def made_again(program: Program, own: int) -> list[int]:
             return []
         values.add(value)
         stack.extend(args)
+    before = {v for v in _needed_by(program, outputs[0]) if v >= first}
+    if not values & before:
+        return []
     # XLA keeps a quotient that one loop reads twice.
     costly = {v for v in values if program.operations[v - first].op in QUOTIENTS_AND_ROOTS}
-    for loop in (values, {v for v in _needed_by(program, outputs[0]) if v >= first}):
+    for loop in (values, before):
         reads = Counter(arg for v in loop for arg in program.operations[v - first].args)
         if any(reads[value] > 1 for value in costly):
             return []
