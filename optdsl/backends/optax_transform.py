@@ -35,7 +35,7 @@ from optdsl.passes.pipeline import prepare
 LABELS = "labels"
 
 FEW = 5
-"""So many operations take no longer to trace and compile for each leaf than a call takes."""
+"""So many operations take no longer to trace and compile for each leaf than a call of them."""
 
 NO_WEIGHTS = (
     "this optimizer's update depends on the weights: pass them, as in"
@@ -140,15 +140,15 @@ def _transformation(
         known = scalars(ready.program, weights, gradients, rate, step, traced, numbers)
         leaf_by_leaf = is_traced(gradients) and is_by_leaf(ready.program, weights, gradients)
         apply = partial(each_leaf, ready.jitted) if leaf_by_leaf else ready.step_on
-        descent, new = apply(weights, gradients, blocks, known, numbers)
-        descent = jax.tree.unflatten(structure, descent)
-        return descent, OptimizerState(step, _unflatten(new, structure))
+        added, new = apply(weights, gradients, blocks, known, numbers)
+        added = jax.tree.unflatten(structure, added)
+        return added, OptimizerState(step, _unflatten(new, structure))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 StepOn = Callable[[Any, Any, Any, Scalars, Labels], tuple[Any, Any]]
-"""From weights, gradients and states, by leaves, to what descends and to new states."""
+"""From weights, gradients and states, by leaves, to what is added and to new states."""
 
 
 class _Ready(NamedTuple):
@@ -222,17 +222,17 @@ def each_leaf(
     Trees have hundreds of leaves, and few shapes: a jitted step is traced once for each of them,
     and its calls are inlined by XLA before anything else.
     """
-    descent: list[Any] = []
+    added: list[Any] = []
     new: dict[str, list[Any]] = {name: [] for name in blocks}
     for i, gradient in enumerate(gradients):
         mine = {name: [value[i]] for name, value in blocks.items()}
         weight = None if weights is None else [weights[i]]
         label = None if labels is None else (labels[i],)
-        (update,), stepped = step(label)(weight, [gradient], mine, known)
-        descent.append(update)
+        (block,), stepped = step(label)(weight, [gradient], mine, known)
+        added.append(block)
         for name, (value,) in stepped.items():
             new[name].append(value)
-    return descent, new
+    return added, new
 
 
 def _check_value(name: str, value: Any, optional: bool) -> None:

@@ -4,8 +4,7 @@
 from enum import Enum
 
 from optdsl.ir import Program, Role
-from optdsl.ops import NUMBERS
-from optdsl.passes.infer import infer
+from optdsl.passes.infer import infer, is_number
 from optdsl.passes.live import live_values, reads_numbers
 
 
@@ -57,9 +56,6 @@ def _terms(program: Program) -> list[frozenset[Role]]:
     def of(arg: int) -> frozenset[Role]:
         return terms[arg] if arg >= 0 else frozenset()
 
-    def is_number(arg: int) -> bool:
-        return arg < 0 or kinds[arg] in NUMBERS
-
     for op, args, _ in program.operations:
         found: frozenset[Role] = frozenset()
         if op.name in ("+", "-", "interpolate"):
@@ -67,9 +63,9 @@ def _terms(program: Program) -> list[frozenset[Role]]:
         elif op.is_choice:
             found = of(args[2]) | of(args[3])
         elif op.name == "*":
-            found = of(args[1]) if is_number(args[0]) else of(args[0])
-            found = found if any(map(is_number, args)) else frozenset()
-        elif op.name == "/" and is_number(args[1]):
+            found = of(args[1]) if is_number(args[0], kinds) else of(args[0])
+            found = found if any(is_number(arg, kinds) for arg in args) else frozenset()
+        elif op.name == "/" and is_number(args[1], kinds):
             found = of(args[0])
         terms.append(found)
     return terms

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from optdsl.ir import Builder, Operation, Program, keep, rewrite
-from optdsl.ops import BY_NAME, NUMBERS, Kind
-from optdsl.passes.infer import infer
+from optdsl.ops import BY_NAME, Kind
+from optdsl.passes.infer import infer, is_number
 
 TIMES = BY_NAME["*"]
 
@@ -37,7 +37,7 @@ def descent(program: Program) -> Program:
     def negated(builder: Builder, operation: Operation, args: list[int | float]) -> int | float:
         if next(values) != update:
             return keep(builder, operation, args)
-        number, other = args if _is_number(operation.args[0], kinds) else reversed(args)
+        number, other = args if is_number(operation.args[0], kinds) else reversed(args)
         opposite = -number if isinstance(number, float) else builder.add(TIMES, [-1.0, number])
         return builder.add(TIMES, [opposite, other], operation.name)
 
@@ -45,8 +45,4 @@ def descent(program: Program) -> Program:
 
 
 def _is_scaled(operation: Operation, kinds: list[Kind]) -> bool:
-    return operation.op is TIMES and sum(_is_number(arg, kinds) for arg in operation.args) == 1
-
-
-def _is_number(operand: int, kinds: list[Kind]) -> bool:
-    return operand < 0 or kinds[operand] in NUMBERS
+    return operation.op is TIMES and sum(is_number(arg, kinds) for arg in operation.args) == 1

@@ -1,7 +1,9 @@
 """Kinds of all values, without a weight tree: the first half of the paper's abstract execution."""
 
+from collections.abc import Sequence
+
 from optdsl.ir import Program
-from optdsl.ops import Kind, Mismatch, castable
+from optdsl.ops import NUMBERS, Kind, Mismatch, castable
 
 
 def castable_kinds(to: Kind) -> set[Kind]:
@@ -45,3 +47,8 @@ def infer(program: Program) -> list[Kind]:
         if not castable(kind, kinds[state]):
             raise KindError("a state variable's new value is not castable to its kind")
     return kinds[:value]
+
+
+def is_number(operand: int, kinds: Sequence[Kind]) -> bool:
+    """Whether an operand is one number for an array or for all; kinds as from `infer`."""
+    return operand < 0 or kinds[operand] in NUMBERS

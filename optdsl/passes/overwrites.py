@@ -78,10 +78,10 @@ QUOTIENTS_AND_ROOTS = frozenset(BY_NAME[name] for name in ("/", "reciprocal", "s
 def made_again(program: Program, own: int) -> list[int]:
     """The values that a late state's new value is computed from once more, after the weights.
 
-    What the update and the new state share, XLA may compute in a loop of its own, and keep in an
-    array until both have read it: new memory in each step. To compute it twice takes less time,
-    if it is no more than a quotient or a root, and if the second loop can: if it reads nothing that
-    is overwritten by then but the state itself.
+    What the new state shares with the update or with another state, XLA may compute in a loop of
+    its own, and keep in an array until both have read it: new memory in each step. To compute it
+    twice takes less time, if it is no more than a quotient or a root, and if the second loop can:
+    if it reads nothing that is overwritten by then but the state itself.
 
     Returns:
         The values in order, the new value last; none where nothing is gained, or something that
@@ -109,12 +109,11 @@ def made_again(program: Program, own: int) -> list[int]:
             return []
         values.add(value)
         stack.extend(args)
-    before = {v for v in _needed_by(program, outputs[0]) if v >= first}
-    if not values & before:
+    if not any(values & _needed_by(program, new) for new in {outputs[0], *stored}):
         return []
     # XLA keeps a quotient that one loop reads twice.
     costly = {v for v in values if program.operations[v - first].op in QUOTIENTS_AND_ROOTS}
-    for loop in (values, before):
+    for loop in (values, {v for v in _needed_by(program, outputs[0]) if v >= first}):
         reads = Counter(arg for v in loop for arg in program.operations[v - first].args)
         if any(reads[value] > 1 for value in costly):
             return []

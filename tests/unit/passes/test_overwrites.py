@@ -50,15 +50,15 @@ def test_a_rule_by_rank_does_not_hide_what_is_the_new_value() -> None:
         ("u = g / sqrt(v)\n    return m - u, v + g, m + u", []),  # v is another by then
         ("u = g / w\n    return m - u, v, m + u", []),  # so are the weights
         ("u = exp(m)\n    return m - u, v, m + u", []),  # an exponential takes too long
+        ("u = g / (g + 1)\n    return m, v, m + u", []),  # nothing is shared
+        ("u = g / (g + 1)\n    v = v + u\n    return m, v, m + u", ["t", "u", "t"]),  # with v
         ("u = g / m\n    return m - 2 * u + abs(u), v, m + u", []),  # which XLA keeps anyway
         ("u = g + m\n    return lr * u + m, v, u", ["u"]),
         ("u = g / sqrt(row_mean(square(g)))\n    return m - u, v, m + u", []),  # XLA keeps the root
         ("u = g / m\n    return m - u, v, u + abs(u)", []),
     ],
 )
-def test_what_the_update_shares_with_a_late_state_is_made_again(
-    body: str, again: list[str]
-) -> None:
+def test_what_a_late_state_shares_is_made_again(body: str, again: list[str]) -> None:
     program = load(Source("<test>", f"def train(w, g, v, m, lr):\n    {body}\n"))
     found = made_again(program, 2)
     assert [program.name_of(value) for value in found] == again
