@@ -5,19 +5,20 @@ needs; `tracer.py` applies the functions.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
+from jax import core, lax
 
 from optdsl.backends.tracer import NOTHING, Blocks, Traced, Tracer, is_nothing
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
+from optdsl.passes.choices import Branches, choices, not_yet
 from optdsl.passes.infer import infer
 from optdsl.passes.overwrites import Outputs, Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
@@ -153,7 +154,7 @@ def apply_to_arrays(
 
     first = len(program.inputs)
     rest = [v for v in range(first, first + len(program.operations)) if v not in known]
-    evaluated = _Evaluated(program, tracer, types, found)
+    evaluated = _Evaluated(program, tracer, types, choices(program), found)
     evaluated.add(rest, order.made_after)
     blocks = evaluated.operand(program.outputs[0]).value
     update = [jnp.asarray(b, leaf.dtype) for b, leaf in zip(blocks, gradient_types, strict=True)]
@@ -173,17 +174,41 @@ class _Evaluated:
     program: Program
     tracer: Tracer
     types: Sequence[ValueType]
+    choices: Mapping[int, Branches]
     found: dict[int, Any]
 
     def add(self, values: Sequence[int], made_after: Mapping[int, Sequence[int]]) -> None:
-        """Compute results, in order."""
+        """Compute results, in order; what only a choice needs, as it is made."""
+        later = not_yet(values, self.choices)
         for value in values:
+            if value in later:
+                continue
+            if value in self.choices:
+                self.found[value] = self._chosen(value)
+                continue
             op, args, _ = self.program.operations[value - len(self.program.inputs)]
             operands = [self.operand(arg) for arg in args]
             new = self.tracer.apply(value, op, operands, self.types[value])
             self.found[value] = new.value
             for earlier in made_after.get(value, ()):
                 self.found[value] = _after_value(self.operand(value), self.operand(earlier))
+
+    def _chosen(self, choice: int) -> Any:
+        """A number that is one of two, of which the other is not computed."""
+        op, (a, b, *either), _ = self.program.operations[choice - len(self.program.inputs)]
+        compared = [self.operand(a), self.operand(b), *(Traced(Kind.SCALAR, x) for x in (1.0, 0.0))]
+        is_first = self.tracer.apply(choice, op, compared, self.types[choice]).value
+        if is_nothing(is_first):
+            return is_first
+
+        def computed(position: int) -> Any:
+            branch = replace(self, found=dict(self.found))
+            branch.add(sorted(self.choices[choice][position]), {})
+            return jnp.asarray(branch.operand(either[position]).value, self.tracer.scalar)
+
+        if is_traced([is_first]):
+            return lax.cond(is_first == 1, lambda: computed(0), lambda: computed(1))
+        return computed(0 if is_first == 1 else 1)
 
     def operand(self, value: int) -> Traced:
         return _operand(self.program, self.found, self.types, value)
@@ -196,7 +221,7 @@ class _Evaluated:
     def again(self, values: Sequence[int], earlier: Sequence[Blocks]) -> "_Evaluated":
         """Some results computed once more, from arrays that are read after others are made."""
         found = dict(self.found)
-        again = _Evaluated(self.program, self.tracer, self.types, found)
+        again = replace(self, found=found)
         args = {
             arg
             for value in values
@@ -243,6 +268,11 @@ def _are_placed_alike(weights: Sequence[Any], gradients: Sequence[Any]) -> bool:
     made after both without communication."""
     pairs = zip(weights, gradients, strict=True)
     return all(jax.typeof(w).sharding == jax.typeof(g).sharding for w, g in pairs)
+
+
+def is_traced(values: Sequence[Any]) -> bool:
+    """Whether they stand for arrays of a function that is being compiled."""
+    return any(isinstance(value, core.Tracer) for value in values)
 
 
 def is_by_leaf(program: Program, weights: Sequence[Any] | None, gradients: Sequence[Any]) -> bool:

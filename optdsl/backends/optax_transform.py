@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.core import Tracer
 
 from optdsl.backends.jax_lowering import (
     Labels,
@@ -19,6 +18,7 @@ from optdsl.backends.jax_lowering import (
     apply_to_arrays,
     first_state,
     is_by_leaf,
+    is_traced,
     scalars,
 )
 from optdsl.backends.leaf_errors import check_leaves
@@ -202,11 +202,6 @@ def labels_of(labels: Any, tree: Any) -> tuple[float, ...] | None:
         if not isinstance(number, int | float):
             raise TypeError(f"{LABELS} must be numbers, not {number!r}")
     return tuple(map(float, numbers))
-
-
-def is_traced(leaves: list[Any]) -> bool:
-    """Whether they stand for arrays of a function that is being compiled."""
-    return any(isinstance(leaf, Tracer) for leaf in leaves)
 
 
 def each_leaf(

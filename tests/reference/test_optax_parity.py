@@ -214,6 +214,14 @@ def test_no_more_memory_is_touched_than_by_optax(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)
+def test_no_more_memory_is_touched_on_several_arrays(row: Row) -> None:
+    weights = [jnp.ones(70_001) for _ in range(3)]
+    ours, theirs = (compiled_step(tx, weights) for tx in both(row, row.rate, {}))
+    accessed = [step.cost_analysis()["bytes accessed"] for step in (ours, theirs)]
+    assert accessed[0] <= accessed[1] + 1000
+
+
+@pytest.mark.parametrize("row", TABLE, ids=str)
 def test_every_hyperparameter_is_varied(row: Row) -> None:
     defaults = optdsl.load(row.name).hyperparameters
     for options in (row.first, row.second):

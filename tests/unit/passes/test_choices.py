@@ -1,0 +1,98 @@
+"""Of two numbers only the one that is chosen is computed, and it is the same as ever."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optdsl.backends.jax_lowering import apply_program
+from optdsl.backends.reference import reference_step
+from optdsl.diagnostics import Source
+from optdsl.frontend import load
+from optdsl.ir import Program
+from optdsl.passes.choices import choices
+from optdsl.passes.pipeline import prepare
+
+DISTANCE = "where(step == 1, global_norm(w), global_norm(w - g))"
+
+
+def program_of(body: str) -> Program:
+    return prepare(load(Source("<test>", f"def train(w, g, lr, step):\n    {body}\n")), {})
+
+
+def left_to_choices(body: str) -> list[list[list[str]]]:
+    """The functions of each choice's branches."""
+    program = program_of(body)
+    first = len(program.inputs)
+    return [
+        [[program.operations[v - first].op.name for v in sorted(branch)] for branch in branches]
+        for branches in choices(program).values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (f"return g * {DISTANCE}", [[["global_norm"], ["-", "global_norm"]]]),
+        ("return g * where(step == 1, 1, 2 * global_norm(w))", [[[], ["global_norm", "*"]]]),
+        # Read elsewhere too: by the update, by both branches, by the comparison.
+        ("n = global_norm(w)\n    return n * g * where(step == 1, n, 0)", []),
+        ("n = global_norm(w)\n    return g * where(step == 1, n, n + 1)", []),
+        ("n = global_norm(w)\n    return g * where(n > 1, n, 1)", []),
+        # No sum over the tree is saved.
+        ("return g * where(step == 1, lr, sqrt(lr))", []),
+        ("return where(step == 1, g, g - w)", []),
+        # One choice in another.
+        (
+            f"n = {DISTANCE}\n    return g * where(lr > 1, 1, n)",
+            [
+                [["global_norm"], ["-", "global_norm"]],
+                [[], ["global_norm", "-", "global_norm", "where=="]],
+            ],
+        ),
+    ],
+)
+def test_what_is_left_to_a_choice(body: str, found: list[list[list[str]]]) -> None:
+    assert left_to_choices(body) == found
+
+
+WEIGHTS = [np.float32([3.0, 4.0]), np.float32([[1.0, -2.0, 0.5]])]
+GRADIENTS = [np.float32([1.0, 0.5]), np.float32([[-1.0, 2.0, 0.25]])]
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("rate", [0.5, 2.0, float("nan")])
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"return g * {DISTANCE}",
+        f"n = {DISTANCE}\n    return g * where(lr > 1, 1, n)",
+        f"n = {DISTANCE}\n    return g * where(lr <= 1, n, global_norm(g))",
+    ],
+)
+def test_it_is_the_number_of_the_reference(body: str, step: int, rate: float, traced: bool) -> None:
+    program = program_of(body)
+
+    def run(weights: Any, gradients: Any, rate: Any, step: Any) -> Any:
+        return apply_program(program, weights, gradients, {}, rate, step, {})[0]
+
+    arrays = [list(map(jnp.asarray, tree)) for tree in (WEIGHTS, GRADIENTS)]
+    found = (jax.jit(run) if traced else run)(*arrays, rate, step)
+    expected = reference_step(program, WEIGHTS, GRADIENTS, None, rate, step).update
+    for mine, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
+def test_one_sum_reads_its_arrays() -> None:
+    program = program_of(f"return g * {DISTANCE}")
+
+    def run(weights: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
+        return apply_program(program, [weights], [gradients], {}, 1.0, step, {})[0][0]
+
+    array = jnp.ones(10_000)
+    cost = jax.jit(run).lower(array, array, 1).compile().cost_analysis()
+    # The weights and the gradients for the sum, the gradients for the update, which is written.
+    assert cost["bytes accessed"] == pytest.approx(4 * array.nbytes, rel=0.01)
