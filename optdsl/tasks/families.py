@@ -117,6 +117,16 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     Family(
+        "sparse_regression",
+        "linear regression from few examples, of whose inputs few matter",
+        "sparse",
+        (
+            Rung(1, 0.0015, {"inputs": 100, "steps": 300}),
+            Rung(10, 0.007, {"inputs": 400, "steps": 750}),
+            Rung(100, 0.07, {"inputs": 1600, "steps": 1875}),
+        ),
+    ),
+    Family(
         "rosenbrock",
         "curved valley of 8 weights, for tests",
         "rosenbrock",
