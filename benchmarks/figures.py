@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 
 import jax
 
+NO_GAIN = 1e-9
+"""What a peer gains at least, so that it can be divided by."""
+
 
 def seconds(function: Callable[[], object]) -> float:
     """Wall-clock seconds of one call, until its arrays are there."""
@@ -21,3 +24,8 @@ def show(result: Mapping[str, object], as_json: bool) -> None:
         return
     for name, value in result.items():
         print(f"{name:<28} {value}")
+
+
+def gain_ratio(initial: float, score: float, peer: float) -> float:
+    """What a score is above the initial one, as a multiple of what a peer's is."""
+    return (score - initial) / max(peer - initial, NO_GAIN)

@@ -5,8 +5,8 @@
 
 Each search starts from the AdamW of `optdsl evolve`; where a recipe tunes it first, these
 evaluations count too. Leaders are chosen on fresh seeds and reported on others, on held-out test
-data. `ratio` is the mean score of tuning over that of the default recipe; scores are below 0, so
-more than 1 means that the recipe is better. `trainings` are of all seeds, in those of one seed.
+data. `ratio` is what the default recipe gains over the initial program, as a multiple of what
+tuning gains. `trainings` are of all seeds, in those of one seed.
 """
 
 import argparse
@@ -15,10 +15,13 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 os.environ.setdefault("NPROC", "1")  # as in a search's workers
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+
+from figures import gain_ratio
 
 from optdsl.evolve.config import (
     PAPER,
@@ -28,10 +31,11 @@ from optdsl.evolve.config import (
     Recipe,
     rungs,
 )
-from optdsl.evolve.driver import Knowledge, Search, SearchSettings
+from optdsl.evolve.driver import Knowledge, Search, SearchSettings, take_turns
 from optdsl.evolve.engines.serial import SerialEngine
 from optdsl.evolve.genome import from_program
 from optdsl.evolve.judge import Job, JudgeSpec, Outcome, Score, judge
+from optdsl.evolve.population import Member, Population
 from optdsl.evolve.proposals import Candidate, Space, check
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, report
 from optdsl.frontend import find_source, load
@@ -42,20 +46,53 @@ from optdsl.tasks.table import read_task
 SPACE = Space(functions(FunctionSet.PAPER))
 DEFAULT = RECIPES["default"]
 TUNE = ("tune",)
-TRIED: dict[str, Recipe] = {
-    "tune": replace(DEFAULT, tuned_share=1.0),
-    "paper": RECIPES["paper"],
-    "default": DEFAULT,
-    "not tuned first": replace(DEFAULT, tuned_share=0.0),
-    "one share of constants in ten": replace(DEFAULT, mutations=3 * PAPER + TUNE),
-    "one share of constants in four": replace(DEFAULT, mutations=PAPER + TUNE),
-    "population 50": replace(DEFAULT, population=50),
-    "population 1000": replace(DEFAULT, population=1000),
-    "tournament 10": replace(DEFAULT, tournament=10),
-    "one seed": replace(DEFAULT, seeds=(1,), hurdles=()),
-    "five seeds": replace(DEFAULT, seeds=(5,), hurdles=()),
-    "a quarter goes on": replace(DEFAULT, hurdles=(0.75, 0.75, 0.75)),
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What is measured."""
+
+    recipe: Recipe
+    islands: int = 1
+    """Searches that take turns, share what they know, and share the evaluations."""
+    migrates: bool = False
+    """Whether an island takes its neighbour's leader over now and then."""
+    goes_on: bool = False
+    """Whether one more search, with an equal part of the evaluations, starts from the best."""
+
+
+MIGRATION = 100
+"""Commits of an island between two migrations."""
+
+TRIED: dict[str, Tried] = {
+    "tune": Tried(replace(DEFAULT, tuned_share=1.0)),
+    "paper": Tried(RECIPES["paper"]),
+    "default": Tried(DEFAULT),
+    "not tuned first": Tried(replace(DEFAULT, tuned_share=0.0)),
+    "one share of constants in ten": Tried(replace(DEFAULT, mutations=3 * PAPER + TUNE)),
+    "one share of constants in four": Tried(replace(DEFAULT, mutations=PAPER + TUNE)),
+    "population 50": Tried(replace(DEFAULT, population=50)),
+    "population 1000": Tried(replace(DEFAULT, population=1000)),
+    "tournament 10": Tried(replace(DEFAULT, tournament=10)),
+    "one seed": Tried(replace(DEFAULT, seeds=(1,), hurdles=())),
+    "five seeds": Tried(replace(DEFAULT, seeds=(5,), hurdles=())),
+    "a quarter goes on": Tried(replace(DEFAULT, hurdles=(0.75, 0.75, 0.75))),
+    "restarts 4": Tried(DEFAULT, islands=4, goes_on=True),
+    "islands 4": Tried(replace(DEFAULT, population=50), islands=4),
+    "islands 4, migrating": Tried(replace(DEFAULT, population=50), islands=4, migrates=True),
 }
+
+
+class Island(Search):
+    """A search that takes over its neighbour's leader, if it has one, as its youngest member."""
+
+    neighbour: Search | None = None
+
+    def _commit_next(self, population: Population) -> None:
+        super()._commit_next(population)
+        if self.neighbour is not None and self.made % MIGRATION == 0 and self.neighbour.leaders:
+            leader = self.neighbour.leader
+            population.add(Member(leader.id.number, leader.candidate.genome, leader.rank))
 
 
 class Counting(SerialEngine):
@@ -86,35 +123,79 @@ def scores(spec: JudgeSpec, candidate: Candidate, seeds: tuple[int, ...]) -> tup
     return judge(spec, Job("", SPACE.executed(candidate.program), (seeds,))).on_all(seeds)
 
 
-def search(spec: JudgeSpec, recipe: Recipe, evaluations: int, seed: int) -> Result:
-    """Tune first, if the recipe does, and go on from the best."""
+@dataclass(frozen=True)
+class Stage:
+    """Searches side by side."""
+
+    evaluations: int
+    """Of all of them."""
+    mutations: tuple[str, ...]
+    population: int
+    tournament: int
+    islands: int = 1
+
+
+def stages(tried: Tried, evaluations: int) -> list[Stage]:
+    """What a search is made of, one after the other."""
+    recipe = tried.recipe
+    tuning = round(recipe.tuned_share * evaluations)
+    left = evaluations - tuning
+    last = left // (tried.islands + 1) if tried.goes_on else 0
+    found = [
+        Stage(tuning, TUNE, TUNE_POPULATION, TUNE_TOURNAMENT),
+        Stage(left - last, recipe.mutations, recipe.population, recipe.tournament, tried.islands),
+        Stage(last, recipe.mutations, recipe.population, recipe.tournament),
+    ]
+    return [stage for stage in found if stage.evaluations]
+
+
+def search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int) -> Result:
+    """Each stage goes on from the best of those before."""
     began = time.perf_counter()
-    initial = check(from_program(load(find_source(str(search_start())))))
-    assert initial is not None
+    recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
     engine, knowledge = Counting(spec), Knowledge()
-    tuning = round(recipe.tuned_share * evaluations)
-    stages = (
-        (tuning, TUNE, TUNE_POPULATION, TUNE_TOURNAMENT),
-        (evaluations - tuning, recipe.mutations, recipe.population, recipe.tournament),
-    )
     best, found = initial, [initial]
     made = spent = 0
-    for number, (budget, mutations, population, tournament) in enumerate(stages):
-        if not budget:
-            continue
+    for number, stage in enumerate(stages(tried, evaluations)):
         settings = SearchSettings(
-            "evolution", 10**9, population, tournament, 2 * seed + number, evaluations=budget,
-            rungs=rungs(recipe.seeds), hurdles=recipe.hurdles, mutations=mutations,
+            "evolution", 10**9, stage.population, stage.tournament, 2 * seed + number,
+            evaluations=stage.evaluations // stage.islands,
+            rungs=rungs(recipe.seeds), hurdles=recipe.hurdles, mutations=stage.mutations,
         )  # fmt: skip
-        result = Search(best, engine, settings, SPACE, lambda _: None, knowledge, baseline).run()
-        found += [leader.candidate for leader in result.leaders]
+        islands = [
+            Island(best, engine, one, SPACE, lambda _: None, knowledge, baseline)
+            for one in (
+                replace(settings, seed=settings.seed + 1000 * i) for i in range(stage.islands)
+            )
+        ]
+        if tried.migrates:
+            for island, neighbour in zip(islands, [*islands[1:], islands[0]], strict=True):
+                island.neighbour = neighbour
+        take_turns(islands)
+        results = [island.result() for island in islands]
+        found += [leader.candidate for result in results for leader in result.leaders]
         best = found[best_of([scores(spec, one, CHOICE_SEEDS) for one in found])]
-        made += result.progress.programs
-        spent += result.progress.evaluations
+        made += sum(result.progress.programs for result in results)
+        spent += sum(result.progress.evaluations for result in results)
     last = report(scores(spec, best, REPORT_SEEDS))
     seconds = time.perf_counter() - began
     return Result(last.test_fitness, last.fitness, 1 - spent / made, engine.trainings, seconds)
+
+
+def start() -> Candidate:
+    """The program that a search starts from."""
+    initial = check(from_program(load(find_source(str(search_start())))))
+    assert initial is not None
+    return initial
+
+
+def ratio(test: dict[str, list[float]], initial: Sequence[Score]) -> float | None:
+    """The default recipe's gain over tuning's, where both were measured."""
+    if not {"tune", "default"} <= set(test):
+        return None
+    tuned, default = (statistics.fmean(test[name]) for name in ("tune", "default"))
+    return gain_ratio(report(initial).test_fitness, default, tuned)
 
 
 def main() -> None:
@@ -138,12 +219,11 @@ def main() -> None:
                 f" {found.seconds:.0f} s",
                 file=sys.stderr,
             )
-    means = {name: statistics.fmean(values) for name, values in test.items()}
-    ratio = means["tune"] / means["default"] if {"tune", "default"} <= set(means) else None
+    found = ratio(test, scores(spec, start(), REPORT_SEEDS))
     if options.json:
-        print(json.dumps({"ratio": ratio, "test": test, **vars(options)}))
+        print(json.dumps({"ratio": found, "test": test, **vars(options)}))
         return
-    print(f"ratio {ratio}")
+    print(f"ratio {found}")
     for name, values in test.items():
         print(f"{name:<28} {'  '.join(f'{value:.4f}' for value in values)}")
 

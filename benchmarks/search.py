@@ -24,15 +24,14 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from figures import gain_ratio
+
 from optdsl.evolve.config import CONFIG_FILE, read_config, to_toml
 from optdsl.tasks.statistics import difference
 
 TASKS = "digits_diffusion,sparse_regression,digits_mlp,rosenbrock"
 
 BASELINES = ("tune", "random")
-
-NO_GAIN = 1e-9
-"""What tuning gains at least, so that it can be divided by."""
 
 
 def evolve(*options: object) -> dict:
@@ -87,12 +86,6 @@ def summary(runs: list[dict]) -> dict[str, object]:
     }
 
 
-def gain_over_tuning(found: dict) -> float:
-    """What evolution gains, as a multiple of what tuning gains."""
-    evolution, tuned = (found[name] - found["initial"] for name in ("evolution", "tune"))
-    return evolution / max(tuned, NO_GAIN)
-
-
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -116,7 +109,10 @@ def main() -> None:
             compute: summary([found[compute] for found in runs]) for compute in sorted(runs[0])
         }
         print(json.dumps({task: results[task]}), file=sys.stderr)
-    ratio = min(gain_over_tuning(found[1]) for found in results.values())
+    ratio = min(
+        gain_ratio(found[1]["initial"], found[1]["evolution"], found[1]["tune"])
+        for found in results.values()
+    )
     if options.json:
         print(json.dumps({"ratio": ratio, "results": results, **vars(options)}))
         return

@@ -4,17 +4,18 @@
 
 Every program of the standard library that optax has too is timed on three trees: one array of 32
 times `--weights`, 32 arrays of `--weights`, and a Transformer's 196 leaves. Buffers are donated,
-weights and gradients are the same arrays for both, and the two take turns in changing order.
+weights and gradients are the same arrays for all, and they take turns in changing order. optax's
+step is compiled twice, so that it is measured beside itself too.
 
-`ratio` is the largest median of optdsl's time over optax's, `lion_ratio` Lion's largest on the two
-trees of large arrays, `bytes_ratio` the largest quotient of the bytes that the compiled steps
-access by XLA's own account, which does not depend on the load. Of each optimizer and tree:
-`bandwidth`, the fraction of the bytes per second of a copy that optdsl reaches, if each array of
-weights, gradients and states is read once and each new one written once; `loops`, `copies` and
-`temporary` bytes of the compiled text, of optdsl and optax. `torch` (where it is installed):
-optdsl's time over that of torch's own optimizers, and of what `compile --target torch` writes
-(`our ...`). `tracing`: processor seconds to trace, and to compile, a step for a tree of 1,000
-leaves, over optax's.
+`ratio` is the largest median of optdsl's time over optax's, `noise` the largest of optax's over
+optax's, `lion_ratio` Lion's largest on the two trees of large arrays, `bytes_ratio` the largest
+quotient of the bytes that the compiled steps access by XLA's own account, which does not depend on
+the load. Of each optimizer and tree: `bandwidth`, the fraction of the bytes per second of a copy
+that optdsl reaches, if each array of weights, gradients and states is read once and each new one
+written once; `loops`, `copies` and `temporary` bytes of the compiled text, of optdsl and optax.
+`torch` (where it is installed): optdsl's time over that of torch's own optimizers, and of what
+`compile --target torch` writes (`our ...`). `tracing`: processor seconds to trace, and to compile,
+a step for a tree of 1,000 leaves, over optax's.
 """
 
 import argparse
@@ -129,23 +130,25 @@ def measure(name: str, make: Any, shapes: Shapes, repeats: int, rate: float) -> 
     """One optimizer on one tree."""
     weights, gradients = arrays(shapes)
     ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
-    theirs = Step(make(RATE), weights, gradients)
-    for step in (ours, theirs):
+    theirs, twin = (Step(make(RATE), weights, gradients) for _ in range(2))
+    order = [ours, theirs, twin]
+    for step in order:
         weights, seconds = step.run(weights, gradients, 2)
     steps = max(1, int(0.05 / seconds))
-    pairs: list[tuple[float, float]] = []
-    for turn in range(repeats):
-        taken: dict[Step, float] = {}
-        for step in (ours, theirs) if turn % 2 else (theirs, ours):
-            weights, taken[step] = step.run(weights, gradients, steps)
-        pairs.append((taken[ours], taken[theirs]))
-    ratios = [mine / other for mine, other in pairs]
-    seconds = statistics.median(mine for mine, _ in pairs)
+    turns: list[dict[Step, float]] = []
+    for _ in range(repeats):
+        turns.append({})
+        for step in order:
+            weights, turns[-1][step] = step.run(weights, gradients, steps)
+        order = [*order[1:], order[0]]
+    ratios = [taken[ours] / taken[theirs] for taken in turns]
+    seconds = statistics.median(taken[ours] for taken in turns)
     least = nbytes(gradients) + 2 * nbytes((weights, ours.state))
     return {
         "optimizer": name,
         "ratio": round(statistics.median(ratios), 3),
         "range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "noise": round(statistics.median(taken[twin] / taken[theirs] for taken in turns), 3),
         "bandwidth": round(least / seconds / rate, 3),
         "bytes_ratio": round(ours.accessed / theirs.accessed, 3),
         "loops": [ours.loops, theirs.loops],
@@ -233,19 +236,22 @@ def main() -> None:
     lion = [r["ratio"] for r in rows if r["optimizer"] == "lion" and r["tree"] != "transformer"]
     result = {
         "ratio": max(row["ratio"] for row in rows),
+        "noise": max(row["noise"] for row in rows),
         "lion_ratio": max(lion, default=None),
         "bytes_ratio": max(row["bytes_ratio"] for row in rows),
         "copy_gigabytes_per_second": round(rate / 1e9, 2),
         "rows": rows,
         "torch": torch_rows,
-        "tracing": [tracing(name, found[name], 3) for name in TRACED if name in names],
+        "tracing": [
+            tracing(name, found[name], options.repeats) for name in TRACED if name in names
+        ],
     }
     if options.json:
         print(json.dumps(result))
         return
     for row in (*rows, *torch_rows, *result["tracing"]):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
-    heads = ("ratio", "lion_ratio", "bytes_ratio", "copy_gigabytes_per_second")
+    heads = ("ratio", "noise", "lion_ratio", "bytes_ratio", "copy_gigabytes_per_second")
     print(", ".join(f"{key} {result[key]}" for key in heads))
 
 
