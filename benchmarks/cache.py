@@ -21,18 +21,16 @@ from time import perf_counter
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import jax
+from figures import start
 
 from optdsl.evolve.config import RECIPES
 from optdsl.evolve.driver import Knowledge, Search, SearchSettings
 from optdsl.evolve.engines.serial import SerialEngine
-from optdsl.evolve.genome import from_program
 from optdsl.evolve.judge import Job, JudgeSpec, Outcome, warm_up
-from optdsl.evolve.proposals import KEYS, Space, check
+from optdsl.evolve.proposals import KEYS, Space
 from optdsl.evolve.store import Commit
-from optdsl.frontend import find_source, load
 from optdsl.ir import Program
 from optdsl.ops import FunctionSet, functions
-from optdsl.resources import search_start
 from optdsl.tasks.table import TaskSource
 
 NOISE = 1e-3
@@ -60,14 +58,12 @@ def proposals(task: str, programs: int) -> tuple[list[str], Recording]:
     spec = JudgeSpec(TaskSource(task), 1.0, "bytecode")
     warm_up(spec)
     engine, commits = Recording(spec), list[Commit]()
-    initial = check(from_program(load(find_source(str(search_start())))))
-    assert initial is not None
     recipe = RECIPES["default"]
     settings = SearchSettings(
         "evolution", programs, recipe.population, recipe.tournament, mutations=recipe.mutations
     )
     space = Space(functions(FunctionSet.PAPER))
-    Search(initial, engine, settings, space, commits.append, Knowledge()).run()
+    Search(start(), engine, settings, space, commits.append, Knowledge()).run()
     return [commit.key for commit in commits], engine
 
 

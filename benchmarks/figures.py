@@ -1,10 +1,15 @@
-"""What benchmarks share: timing a call, and printing what was found."""
+"""What benchmarks share: timing a call, where a search starts, and printing what was found."""
 
 import json
 import time
 from collections.abc import Callable, Mapping
 
 import jax
+
+from optdsl.evolve.genome import from_program
+from optdsl.evolve.proposals import Candidate, check
+from optdsl.frontend import find_source, load
+from optdsl.resources import search_start
 
 NO_GAIN = 1e-9
 """What a peer gains at least, so that it can be divided by."""
@@ -15,6 +20,13 @@ def seconds(function: Callable[[], object]) -> float:
     began = time.perf_counter()
     jax.block_until_ready(function())
     return time.perf_counter() - began
+
+
+def start() -> Candidate:
+    """The program that `optdsl evolve` starts from."""
+    initial = check(from_program(load(find_source(str(search_start())))))
+    assert initial is not None
+    return initial
 
 
 def show(result: Mapping[str, object], as_json: bool) -> None:

@@ -15,13 +15,12 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 os.environ.setdefault("NPROC", "1")  # as in a search's workers
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
-from figures import gain_ratio
+from figures import gain_ratio, start
 
 from optdsl.evolve.config import (
     PAPER,
@@ -33,14 +32,11 @@ from optdsl.evolve.config import (
 )
 from optdsl.evolve.driver import Knowledge, Search, SearchSettings, take_turns
 from optdsl.evolve.engines.serial import SerialEngine
-from optdsl.evolve.genome import from_program
 from optdsl.evolve.judge import Job, JudgeSpec, Outcome, Score, judge
 from optdsl.evolve.population import Member, Population
-from optdsl.evolve.proposals import Candidate, Space, check
+from optdsl.evolve.proposals import Candidate, Space
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, report
-from optdsl.frontend import find_source, load
 from optdsl.ops import FunctionSet, functions
-from optdsl.resources import search_start
 from optdsl.tasks.table import read_task
 
 SPACE = Space(functions(FunctionSet.PAPER))
@@ -183,19 +179,13 @@ def search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int) -> Result
     return Result(last.test_fitness, last.fitness, 1 - spent / made, engine.trainings, seconds)
 
 
-def start() -> Candidate:
-    """The program that a search starts from."""
-    initial = check(from_program(load(find_source(str(search_start())))))
-    assert initial is not None
-    return initial
-
-
-def ratio(test: dict[str, list[float]], initial: Sequence[Score]) -> float | None:
+def ratio(spec: JudgeSpec, test: dict[str, list[float]]) -> float | None:
     """The default recipe's gain over tuning's, where both were measured."""
     if not {"tune", "default"} <= set(test):
         return None
+    initial = report(scores(spec, start(), REPORT_SEEDS)).test_fitness
     tuned, default = (statistics.fmean(test[name]) for name in ("tune", "default"))
-    return gain_ratio(report(initial).test_fitness, default, tuned)
+    return gain_ratio(initial, default, tuned)
 
 
 def main() -> None:
@@ -219,11 +209,11 @@ def main() -> None:
                 f" {found.seconds:.0f} s",
                 file=sys.stderr,
             )
-    found = ratio(test, scores(spec, start(), REPORT_SEEDS))
+    headline = ratio(spec, test)
     if options.json:
-        print(json.dumps({"ratio": found, "test": test, **vars(options)}))
+        print(json.dumps({"ratio": headline, "test": test, **vars(options)}))
         return
-    print(f"ratio {found}")
+    print(f"ratio {headline}")
     for name, values in test.items():
         print(f"{name:<28} {'  '.join(f'{value:.4f}' for value in values)}")
 

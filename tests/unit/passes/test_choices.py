@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.parsed import program_of
 
 from optdsl.backends.jax_lowering import apply_program
 from optdsl.backends.reference import reference_step
-from optdsl.diagnostics import Source
-from optdsl.frontend import load
 from optdsl.ir import Program
 from optdsl.passes.choices import choices
 from optdsl.passes.pipeline import prepare
@@ -18,13 +17,13 @@ from optdsl.passes.pipeline import prepare
 DISTANCE = "where(step == 1, global_norm(w), global_norm(w - g))"
 
 
-def program_of(body: str) -> Program:
-    return prepare(load(Source("<test>", f"def train(w, g, lr, step):\n    {body}\n")), {})
+def prepared(body: str) -> Program:
+    return prepare(program_of("w, g, lr, step", body), {})
 
 
 def left_to_choices(body: str) -> list[list[list[str]]]:
     """The functions of each choice's branches."""
-    program = program_of(body)
+    program = prepared(body)
     first = len(program.inputs)
     return [
         [[program.operations[v - first].op.name for v in sorted(branch)] for branch in branches]
@@ -74,7 +73,7 @@ GRADIENTS = [np.float32([1.0, 0.5]), np.float32([[-1.0, 2.0, 0.25]])]
     ],
 )
 def test_it_is_the_number_of_the_reference(body: str, step: int, rate: float, traced: bool) -> None:
-    program = program_of(body)
+    program = prepared(body)
 
     def run(weights: Any, gradients: Any, rate: Any, step: Any) -> Any:
         return apply_program(program, weights, gradients, {}, rate, step, {})[0]
@@ -87,7 +86,7 @@ def test_it_is_the_number_of_the_reference(body: str, step: int, rate: float, tr
 
 
 def test_one_sum_reads_its_arrays() -> None:
-    program = program_of(f"return g * {DISTANCE}")
+    program = prepared(f"return g * {DISTANCE}")
 
     def run(weights: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
         return apply_program(program, [weights], [gradients], {}, 1.0, step, {})[0][0]

@@ -3,22 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from support.parsed import body_of, program_of
 
 from optdsl.backends.reference import reference_step
-from optdsl.diagnostics import Source
 from optdsl.frontend import find_source, load, stdlib
-from optdsl.ir import Program, print_program
 from optdsl.passes.descent import descent
 from optdsl.passes.fold import default_values, fold_constants
 from optdsl.passes.pipeline import prepare
-
-
-def program_of(parameters: str, body: str) -> Program:
-    return fold_constants(load(Source("<test>", f"def train({parameters}):\n    {body}\n")))
-
-
-def body_of(program: Program) -> list[str]:
-    return [line.strip() for line in print_program(program).splitlines()[1:] if line.strip()]
 
 
 @pytest.mark.parametrize(
@@ -32,11 +23,11 @@ def body_of(program: Program) -> list[str]:
     ],
 )
 def test_the_sign_is_in_the_number_where_there_is_one(update: str, left: list[str]) -> None:
-    assert body_of(descent(program_of("w, g, lr", f"return {update}"))) == left
+    assert body_of(descent(fold_constants(program_of("w, g, lr", f"return {update}")))) == left
 
 
 def test_an_update_that_is_stored_too_stays() -> None:
-    program = program_of("w, g, m, lr", "m = lr * g\n    return m, m")
+    program = fold_constants(program_of("w, g, m, lr", "m = lr * g\n    return m, m"))
     assert body_of(descent(program)) == ["m = lr * g", "descent = -1.0 * m", "return descent, m"]
 
 

@@ -4,21 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from support.parsed import body_of, program_of
 
 import optdsl
-from optdsl.diagnostics import Source
-from optdsl.frontend import load
-from optdsl.ir import Program, print_program
+from optdsl.ir import print_program
 from optdsl.passes.finite_weights import begun_with_weights, without_zero_decay
 from optdsl.passes.fold import bind, fold_constants
-
-
-def program_of(parameters: str, body: str) -> Program:
-    return load(Source("<test>", f"def train({parameters}):\n    {body}\n"))
-
-
-def body_of(program: Program) -> list[str]:
-    return [line.strip() for line in print_program(program).splitlines()[1:] if line.strip()]
 
 
 @pytest.mark.parametrize(
