@@ -121,9 +121,9 @@ FAMILIES: tuple[Family, ...] = (
         "linear regression from few examples, of whose inputs few matter",
         "sparse",
         (
-            Rung(1, 0.004, {"inputs": 100, "steps": 300}),
-            Rung(10, 0.017, {"inputs": 400, "steps": 750}),
-            Rung(100, 0.11, {"inputs": 1600, "steps": 1875}),
+            Rung(1, 0.002, {"inputs": 100, "steps": 300}),
+            Rung(10, 0.015, {"inputs": 400, "steps": 750}),
+            Rung(100, 0.1, {"inputs": 1600, "steps": 1875}),
         ),
     ),
     Family(
