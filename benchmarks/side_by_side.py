@@ -16,7 +16,8 @@ from evaluator import stream
 from figures import seconds, show
 
 from optdsl.tasks import get_task
-from optdsl.tasks.evaluation import BytecodeEvaluator
+from optdsl.tasks.evaluation import BytecodeEvaluator, encoded
+from optdsl.tasks.side_by_side import SideBySideEvaluator
 
 
 def main() -> None:
@@ -28,10 +29,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     programs = stream(options.programs)
-    evaluator = BytecodeEvaluator(get_task(options.task), (0,))
+    task = get_task(options.task)
+    codes, seeds = list(map(encoded, programs)), [(0,)] * len(programs)
+    alone, together = BytecodeEvaluator(task, (0,)), SideBySideEvaluator(task, (0,))
     ways = {
-        "one_by_one": lambda: [evaluator.evaluate(one) for one in programs],
-        "side_by_side": lambda: evaluator.evaluate_side_by_side(programs),
+        "one_by_one": lambda: [alone.train(code) for code in codes],
+        "side_by_side": lambda: together.train(codes, seeds),
     }
     compiles = {name: seconds(way) for name, way in ways.items()}
     times = {name: list[float]() for name in ways}

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from optdsl.backends.torch_emit import emit_torch_source, torch_class_name
 from optdsl.frontend import find_source, load
 
@@ -71,7 +73,8 @@ def _timed(
     options: dict[str, Any],
     wrap: Callable[[Any], Any] = lambda step: step,
 ) -> Timed:
-    weights = [torch.full(shape, 0.5, requires_grad=True) for shape in shapes]
+    device = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    weights = [torch.full(shape, 0.5, requires_grad=True, device=device) for shape in shapes]
     for weight in weights:
         weight.grad = torch.randn_like(weight)
     optimizer = make(weights, lr=rate, **options)
@@ -80,9 +83,17 @@ def _timed(
     step = wrap(optimizer.step)
 
     def timed(steps: int) -> float:
+        _wait(device)
         began = time.perf_counter()
         for _ in range(steps):
             step()
+        _wait(device)
         return (time.perf_counter() - began) / steps
 
     return timed
+
+
+def _wait(device: str) -> None:
+    """Until what was asked for is done."""
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,6 +1,7 @@
-"""The update step of compiled programs beside optax's and torch's, on the CPU.
+"""The update step of compiled programs beside optax's and torch's.
 
     python benchmarks/update_step.py [--json] [--repeats 9] [--weights 1000000] [--optimizers A,B]
+                                     [--parts optax,torch,tracing]
 
 Every program of the standard library that optax has too is timed on three trees: one array of 32
 times `--weights`, 32 arrays of `--weights`, and a Transformer's 196 leaves. Buffers are donated,
@@ -25,7 +26,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -53,6 +54,8 @@ ASKS_FOR_MORE = ("sophia",)
 
 TRACED = ("sgd", "adamw", "lion", "adabelief")
 LEAVES = 1000
+TOGETHER = 0.05
+"""Seconds: steps are asked for together, so that an accelerator does not wait for each."""
 
 
 def twins() -> dict[str, Callable[..., Any]]:
@@ -116,14 +119,24 @@ def arrays(shapes: Shapes) -> tuple[Any, Any]:
 
 def copy_rate(size: int) -> float:
     """Bytes per second of a copy, read and written."""
-    scale = jax.jit(lambda x: x * 1.5, donate_argnums=0)
-    x = jax.block_until_ready(scale(jnp.zeros(size)))
-    times: list[float] = []
-    for _ in range(7):
+    x = jnp.zeros(size)
+    scale = jax.jit(lambda x: x * 1.5, donate_argnums=0).lower(x).compile()
+
+    def seconds(copies: int) -> float:
+        nonlocal x
         began = time.perf_counter()
-        x = jax.block_until_ready(scale(x))
-        times.append(time.perf_counter() - began)
-    return 8 * size / statistics.median(times)
+        for _ in range(copies):
+            x = scale(x)
+        jax.block_until_ready(x)
+        return (time.perf_counter() - began) / copies
+
+    copies = at_once(max(seconds(1), seconds(1)))
+    return 8 * size / statistics.median(seconds(copies) for _ in range(7))
+
+
+def at_once(seconds: float) -> int:
+    """How many steps are timed together, of so many seconds each."""
+    return max(1, int(TOGETHER / seconds))
 
 
 def measure(name: str, make: Any, shapes: Shapes, repeats: int, rate: float) -> dict[str, Any]:
@@ -134,7 +147,7 @@ def measure(name: str, make: Any, shapes: Shapes, repeats: int, rate: float) -> 
     order = [ours, theirs, twin]
     for step in order:
         weights, seconds = step.run(weights, gradients, 2)
-    steps = max(1, int(0.05 / seconds))
+    steps = at_once(seconds)
     turns: list[dict[Step, float]] = []
     for _ in range(repeats):
         turns.append({})
@@ -166,13 +179,15 @@ def beside_torch(name: str, shapes: Shapes, repeats: int) -> dict[str, float]:
     weights, gradients = arrays(shapes)
     ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
     weights, _ = ours.run(weights, gradients, 2)
+    weights, seconds = ours.run(weights, gradients, 2)
+    steps = at_once(seconds)
     found: dict[str, float] = {}
     for way, step in torch_steps(name, shapes, RATE).items():
         step(2)
         ratios: list[float] = []
         for _ in range(repeats):
-            weights, seconds = ours.run(weights, gradients, 3)
-            ratios.append(seconds / step(3))
+            weights, seconds = ours.run(weights, gradients, steps)
+            ratios.append(seconds / step(steps))
         found[way] = round(statistics.median(ratios), 3)
     return found
 
@@ -208,6 +223,15 @@ def tracing(name: str, make: Any, repeats: int) -> dict[str, Any]:
     }
 
 
+def shown(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All rows, each told as soon as it is there."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        found.append(row)
+        print(f"  {json.dumps(row)}", file=sys.stderr)
+    return found
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -215,41 +239,49 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--weights", type=int, default=1_000_000)
     parser.add_argument("--optimizers", help="names, with commas between; all without it")
+    parser.add_argument("--parts", default="optax,torch,tracing", help="what to measure")
     options = parser.parse_args()
     found = twins()
     names = options.optimizers.split(",") if options.optimizers else sorted(found)
     if unknown := [name for name in names if name not in found]:
         parser.error(f"no such optimizer in both: {', '.join(unknown)}; of {', '.join(found)}")
     rate = copy_rate(32 * options.weights)
-    shapes = trees(options.weights)
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        for tree, leaves in shapes.items():
-            rows.append({"tree": tree, **measure(name, found[name], leaves, options.repeats, rate)})
-            print(f"  {json.dumps(rows[-1])}", file=sys.stderr)
-    torch_rows = [
-        {"tree": tree, "optimizer": name, **beside_torch(name, leaves, options.repeats)}
-        for name in TORCH
-        if name in names
+    shapes, repeats, parts = trees(options.weights), options.repeats, options.parts.split(",")
+    rows = shown(
+        {"tree": tree, **measure(name, found[name], leaves, repeats, rate)}
+        for name in names
         for tree, leaves in shapes.items()
-    ]
+        if "optax" in parts
+    )
+    torch_rows = shown(
+        {"tree": tree, "optimizer": name, **beside_torch(name, leaves, repeats)}
+        for name in TORCH
+        for tree, leaves in shapes.items()
+        if name in names and "torch" in parts
+    )
+    tracing_rows = shown(
+        tracing(name, found[name], repeats)
+        for name in TRACED
+        if name in names and "tracing" in parts
+    )
     lion = [r["ratio"] for r in rows if r["optimizer"] == "lion" and r["tree"] != "transformer"]
     result = {
-        "ratio": max(row["ratio"] for row in rows),
-        "noise": max(row["noise"] for row in rows),
+        "ratio": max((row["ratio"] for row in rows), default=None),
+        "noise": max((row["noise"] for row in rows), default=None),
         "lion_ratio": max(lion, default=None),
-        "bytes_ratio": max(row["bytes_ratio"] for row in rows),
+        "bytes_ratio": max((row["bytes_ratio"] for row in rows), default=None),
         "copy_gigabytes_per_second": round(rate / 1e9, 2),
         "rows": rows,
         "torch": torch_rows,
-        "tracing": [
-            tracing(name, found[name], options.repeats) for name in TRACED if name in names
-        ],
+        "tracing": tracing_rows,
+        "device": jax.devices()[0].device_kind,
+        "jax": jax.__version__,
+        "optax": optax.__version__,
     }
     if options.json:
         print(json.dumps(result))
         return
-    for row in (*rows, *torch_rows, *result["tracing"]):
+    for row in (*rows, *torch_rows, *tracing_rows):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     heads = ("ratio", "noise", "lion_ratio", "bytes_ratio", "copy_gigabytes_per_second")
     print(", ".join(f"{key} {result[key]}" for key in heads))

@@ -55,16 +55,19 @@ LEARNING_RATE = "learning rate"
 STEP = "step"
 """The inputs that are numbers, made rows where a program reads them."""
 
-INSTRUCTIONS: tuple[OpDef, ...] = tuple(
-    op for op in OPS if op.args and op.over in (Over.NOTHING, Over.ARRAY, Over.TREE)
-)
-"""The functions that the machine can do; opcode i is row i."""
-
 SPECIAL = (BLENDED, MOVE, LEARNING_RATE, STEP)
-"""The instructions that are no row of the table; their opcodes follow."""
+"""The instructions that are no row of the table; opcode i is the i-th of them."""
+
+INSTRUCTIONS: tuple[OpDef, ...] = tuple(
+    op
+    for over in (Over.NOTHING, Over.ARRAY, Over.TREE)
+    for op in OPS
+    if op.args and op.over is over
+)
+"""The functions that the machine can do, those with sums at last; their opcodes follow."""
 
 OPCODES: dict[str, int] = {
-    name: i for i, name in enumerate((*(op.name for op in INSTRUCTIONS), *SPECIAL))
+    name: i for i, name in enumerate((*SPECIAL, *(op.name for op in INSTRUCTIONS)))
 }
 
 

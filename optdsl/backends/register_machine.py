@@ -4,9 +4,10 @@ The instructions are those of the table, through the same expressions as the oth
 `switch` chooses among them. A register is a row of shape (seeds, weights), so that one dispatch
 serves all seeds of an evaluation.
 
-On an accelerator a dispatch costs more than the work, so many programs go side by side: every
-instruction is then computed for each of them, and one is chosen. On a processor that would cost as
-many times more as there are instructions.
+On an accelerator a dispatch costs more than the work, so many programs go side by side, one in each
+row: every instruction is then computed for each of them, and one is chosen (`run_rows`). On a
+processor that would cost as many times more as there are instructions; on a GPU one kernel does it
+without (`register_kernel.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -83,15 +84,16 @@ class Layout:
         return jnp.concatenate(sums, axis=-1) if sums else row
 
 
-MASK_OF_KIND = np.array([0, 1, 2, 2, 2], np.int32)
-"""The row of `Layout.masks` for each kind up to `array`."""
+ARRAY_MASK = 2
+"""The last row of `Layout.masks`, for arrays; those of scalars and `per_array` have their kind's
+number."""
 
 
 def instructions(layout: Layout) -> list[Instruction]:
     """The machine's instructions, by opcode."""
     masks = jnp.asarray(layout.masks())
     special: list[Instruction] = [_blend, _move, _learning_rate, _step]
-    return [_instruction(op, layout, masks) for op in INSTRUCTIONS] + special
+    return special + [_instruction(op, layout, masks) for op in INSTRUCTIONS]
 
 
 def _operand(registers: Array, code: Array, at: Array, which: int) -> Array:
@@ -108,7 +110,7 @@ def _instruction(op: OpDef, layout: Layout, masks: Array) -> Instruction:
             return lower(jnp, args)
         kind = code[at, 2]
         kind = jnp.maximum(kind, Kind.PER_ARRAY) if op.over is Over.ARRAY else kind
-        mask = masks[jnp.asarray(MASK_OF_KIND)[kind]]
+        mask = masks[jnp.minimum(kind, ARRAY_MASK)]
         added = [jnp.where(mask, function(jnp, args), 0.0) for function in sums]
         if op.over is Over.ARRAY:
             totals = [layout.sum_each(row) for row in added]
@@ -198,33 +200,41 @@ def program_arrays(bytecode: Bytecode) -> dict[str, Any]:
 
 
 BY_PROGRAM = {"code": 0, "length": None, "constants": 0, "first_constant": 0, "loaded": 0}
-"""The axis of the programs in `stacked_arrays`."""
+"""The axis of the programs in `stacked_arrays`, where all run as long as the longest."""
 
 
 def stacked_arrays(programs: Sequence[Bytecode]) -> dict[str, Any]:
-    """What the loop takes of several programs for one machine.
-
-    They are as long as the longest: after its end a program computes something into the register
-    of the gradient, which the next step overwrites.
-    """
+    """`program_arrays` of several programs for one machine, each with a first axis of programs."""
     arrays = [program_arrays(program) for program in programs]
-    stacked = {name: np.stack([one[name] for one in arrays]) for name in BY_PROGRAM}
-    return stacked | {"length": np.max(stacked["length"])}
+    return {name: np.stack([one[name] for one in arrays]) for name in BY_PROGRAM}
 
 
-def initial_side_by_side(machine: Machine, programs: dict[str, Array], weights: Array) -> Array:
-    """`initial_registers` of several programs: (registers, programs, seeds, width) float32."""
-    each = jax.vmap(partial(initial_registers, machine), in_axes=(BY_PROGRAM, None), out_axes=1)
+def initial_rows(machine: Machine, programs: dict[str, Array], weights: Array) -> Array:
+    """`initial_registers` of a program for each row of weights: (registers, rows, width)."""
+    each = jax.vmap(partial(initial_registers, machine), in_axes=(BY_PROGRAM, 0), out_axes=1)
     return each(programs, weights)
 
 
-def run_side_by_side(
-    table: list[Instruction],
+def run_rows(
+    layout: Layout,
     registers: Array,
     programs: dict[str, Array],
     gradients: Array,
     inputs: Inputs,
 ) -> Array:
-    """`run_program` for several programs; gradients are (programs, seeds, width)."""
-    each = jax.vmap(partial(run_program, table), in_axes=(1, BY_PROGRAM, 0, None), out_axes=1)
+    """`run_program` for a program in each row, every instruction computed for all rows.
+
+    After its end a program computes something into the register of the gradient, which the next
+    step overwrites.
+
+    Args:
+        layout: of a row.
+        registers: (registers, rows, width).
+        programs: from `stacked_arrays`.
+        gradients: (rows, width).
+        inputs: this step's scalars.
+    """
+    programs = {**programs, "length": jnp.max(programs["length"])}
+    run = partial(run_program, instructions(layout))
+    each = jax.vmap(run, in_axes=(1, BY_PROGRAM, 0, None), out_axes=1)
     return each(registers, programs, gradients, inputs)

@@ -12,7 +12,8 @@ from optdsl.evolve.engines import on_accelerator
 from optdsl.evolve.judge import EVALUATORS
 from optdsl.ir import Program
 from optdsl.passes.protect import protect
-from optdsl.tasks.evaluation import SIDE_BY_SIDE, BytecodeEvaluator
+from optdsl.tasks.evaluation import encoded
+from optdsl.tasks.side_by_side import ROWS, SideBySideEvaluator
 from optdsl.tasks.task import Task
 
 QUICK = 0.25
@@ -52,12 +53,11 @@ def choose_evaluator(task: Task, program: Program, config: RunConfig) -> Choice:
 
 def _seconds_of_bytecode(task: Task, program: Program, learning_rate: float) -> float:
     if on_accelerator():
-        programs = [program] * SIDE_BY_SIDE
         with suppress(UnsupportedProgram):
-            evaluator = BytecodeEvaluator(task, (0,))
-            many = partial(evaluator.evaluate_side_by_side, programs, learning_rate)
+            evaluator = SideBySideEvaluator(task, (0,))
+            many = partial(evaluator.train, [encoded(program)] * ROWS, [(0,)] * ROWS, learning_rate)
             many()  # compiles what is compiled once
-            return _seconds(many) / SIDE_BY_SIDE
+            return _seconds(many) / ROWS
     run = partial(EVALUATORS["bytecode"](task, learning_rate)(program), (0,))
     run()
     return _seconds(run)

@@ -147,20 +147,20 @@ by one; more save little, and each number of seeds is compiled anew."""
 def bytecode_evaluator(task: "Task", learning_rate: float) -> Prepare:
     """The register machine, compiled once; programs that it can't run are compiled."""
     from optdsl.backends.bytecode import UnsupportedProgram
-    from optdsl.tasks.evaluation import BytecodeEvaluator
+    from optdsl.tasks.evaluation import BytecodeEvaluator, Code, encoded
 
     evaluator = cache(lambda seeds: BytecodeEvaluator(task, seeds))
 
-    def run(program: Program, seeds: tuple[int, ...]) -> list[Score]:
-        scores = evaluator(seeds).evaluate(program, learning_rate)
+    def run(code: Code, seeds: tuple[int, ...]) -> list[Score]:
+        scores = evaluator(seeds).train(code, learning_rate)
         return list(zip(scores.validation, scores.test, strict=True))
 
     def prepare(program: Program) -> Run:
         try:
-            evaluator((0,)).machine(program)
+            evaluator((0,))  # which refuses weights of other dtypes
+            return partial(run, encoded(program))
         except UnsupportedProgram:
             return jit_evaluator(task, learning_rate)(program)
-        return partial(run, program)
 
     return prepare
 
@@ -216,14 +216,20 @@ Climb = Generator[tuple[int, ...], Sequence[Score], tuple[Score, ...]]
 """Yields seeds, is sent their scores, and returns all scores."""
 
 
-def climb(job: Job) -> Climb:
-    """Scores up to the first rung whose floor is missed, or the first seed that fails."""
+def climb(job: Job, at_once: int | None = SIDE_BY_SIDE) -> Climb:
+    """Scores up to the first rung whose floor is missed, or the first seed that fails.
+
+    Args:
+        job: what to judge.
+        at_once: how many seeds to ask for together at most; None: all of a rung. The scores don't
+            depend on it.
+    """
     scores: list[Score] = []
     for floor, seeds in zip((-math.inf, *job.floors), job.rungs, strict=False):
         if scores and estimate([valid for valid, _ in scores], job.baseline) < floor:
             break
-        for begin in range(0, len(seeds), SIDE_BY_SIDE):
-            scores += yield seeds[begin : begin + SIDE_BY_SIDE]
+        for begin in range(0, len(seeds), at_once or len(seeds)):
+            scores += yield seeds[begin : begin + (at_once or len(seeds))]
             failed = [i for i, (validation, _) in enumerate(scores) if validation == FAILED]
             if failed:
                 return tuple(scores[: failed[0] + 1])

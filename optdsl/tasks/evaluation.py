@@ -14,18 +14,15 @@ import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from optdsl.backends.bytecode import MACHINES, WEIGHTS, Machine, UnsupportedProgram, encode
+from optdsl.backends.bytecode import WEIGHTS, Bytecode, Machine, UnsupportedProgram, encode
 from optdsl.backends.jax_lowering import apply_program, first_state
 from optdsl.backends.register_machine import (
     Inputs,
     Layout,
     initial_registers,
-    initial_side_by_side,
     instructions,
     program_arrays,
     run_program,
-    run_side_by_side,
-    stacked_arrays,
 )
 from optdsl.ir import Program, Role
 from optdsl.passes.fold import default_values
@@ -48,6 +45,24 @@ def seed_data(task: Task, seed: int) -> SeedData:
     return SeedData(task.init(init_key), task.plan(plan_key))
 
 
+Code = tuple[Machine, Bytecode]
+"""A program for the register machine, and the first machine that holds it."""
+
+
+def stacked_seeds(task: Task, seeds: Sequence[int]) -> SeedData:
+    """The weights of all seeds as rows, (seeds, width), and their plans, stacked too.
+
+    Raises:
+        UnsupportedProgram: if the task's weights are not float32, which registers are.
+    """
+    data = [seed_data(task, seed) for seed in seeds]
+    leaves = jax.tree.leaves(data[0].weights)
+    if any(leaf.dtype != jnp.float32 for leaf in leaves):
+        raise UnsupportedProgram("the task's weights are not all float32")
+    rows = jnp.stack([ravel_pytree(one.weights)[0] for one in data])
+    return SeedData(rows, jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data)))
+
+
 class BytecodeEvaluator:
     """Judges programs on one task and one set of seeds, without compiling any of them."""
 
@@ -63,13 +78,8 @@ class BytecodeEvaluator:
         """
         self.task = task
         self.seeds = tuple(seeds)
-        data = [seed_data(task, seed) for seed in self.seeds]
-        leaves = jax.tree.leaves(data[0].weights)
-        if any(leaf.dtype != jnp.float32 for leaf in leaves):
-            raise UnsupportedProgram("the task's weights are not all float32")
-        self._run, self._run_many = _training_loop(task, False), _training_loop(task, True)
-        self._weights = jnp.stack([ravel_pytree(one.weights)[0] for one in data])
-        self._plan = jax.tree.map(lambda *xs: jnp.stack(xs), *(one.plan for one in data))
+        self._run = _training_loop(task)
+        self._weights, self._plan = stacked_seeds(task, self.seeds)
 
     def evaluate(self, program: Program, learning_rate: float = 1.0) -> Scores:
         """Train once for each seed.
@@ -81,97 +91,54 @@ class BytecodeEvaluator:
         Raises:
             UnsupportedProgram: if the register machine can't run it.
         """
-        machine, bytecode = encode(prepare(program, default_values(program)))
+        return self.train(encoded(program), learning_rate)
+
+    def train(self, code: Code, learning_rate: float = 1.0) -> Scores:
+        """The same of a program that is encoded already."""
+        machine, bytecode = code
         rate = np.float32(learning_rate)
         run = self._run(machine, self._weights, self._plan, program_arrays(bytecode), rate)
         validation, test = (tuple(map(as_score, np.asarray(part))) for part in run)
         return Scores(validation, test)
 
-    def evaluate_side_by_side(
-        self, programs: Sequence[Program], learning_rate: float = 1.0
-    ) -> list[Scores]:
-        """The same of many programs, as many in one call as memory allows: for accelerators.
 
-        Their number is not compiled in: every call is of `width` programs, the last one's repeated.
+def encoded(program: Program) -> Code:
+    """A program for the register machine, with its hyperparameters' defaults.
 
-        Raises:
-            UnsupportedProgram: if the register machine can't run one of them.
-        """
-        encoded = [encode(prepare(one, default_values(one))) for one in programs]
-        found: dict[int, Scores] = {}
-        for machine in MACHINES:
-            mine = [i for i, (its, _) in enumerate(encoded) if its == machine]
-            width = self.width(machine)
-            for begin in range(0, len(mine), width):
-                chunk = mine[begin : begin + width]
-                padded = chunk + chunk[-1:] * (width - len(chunk))
-                arrays = stacked_arrays([encoded[i][1] for i in padded])
-                rate = np.float32(learning_rate)
-                run = self._run_many(machine, self._weights, self._plan, arrays, rate)
-                validation, test = (np.asarray(part) for part in run)
-                for row, i in enumerate(chunk):
-                    found[i] = Scores(
-                        tuple(map(as_score, validation[row])), tuple(map(as_score, test[row]))
-                    )
-        return [found[i] for i in range(len(programs))]
-
-    def machine(self, program: Program) -> Machine:
-        """What it would run on.
-
-        Raises:
-            UnsupportedProgram: if the register machine can't run it.
-        """
-        return encode(prepare(program, default_values(program)))[0]
-
-    def width(self, machine: Machine) -> int:
-        """How many programs fit side by side into `SIDE_BY_SIDE_BYTES` of registers."""
-        bytes_each = 4 * machine.registers * self._weights.size
-        return max(1, min(SIDE_BY_SIDE, SIDE_BY_SIDE_BYTES // max(bytes_each, 1)))
-
-
-SIDE_BY_SIDE = 64
-"""So many programs at most are trained in one call."""
-
-SIDE_BY_SIDE_BYTES = 4 << 30
-"""What their registers may take."""
+    Raises:
+        UnsupportedProgram: if the machine can't run it.
+    """
+    return encode(prepare(program, default_values(program)))
 
 
 @cache
-def _training_loop(task: Task, side_by_side: bool) -> Any:
+def _training_loop(task: Task) -> Any:
     """The loop for a task, shared by all evaluators of a process: compiled for each machine and
-    number of seeds, and of programs side by side."""
+    number of seeds."""
+    layout, unravel = row_layout(task)
+    return jax.jit(partial(_run_bytecode, task, layout, unravel), static_argnums=0)
+
+
+def row_layout(task: Task) -> tuple[Layout, Callable[[jax.Array], Any]]:
+    """How the task's weights lie in a row, and what makes the tree of a row."""
     weights = jax.eval_shape(task.init, jax.random.key(0))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), weights)
     layout = Layout.of([leaf.shape for leaf in jax.tree.leaves(weights)])
-    unravel = ravel_pytree(zeros)[1]
-    loop = partial(_run_bytecode, task, layout, unravel, side_by_side)
-    return jax.jit(loop, static_argnums=0)
+    return layout, ravel_pytree(zeros)[1]
 
 
 def _run_bytecode(
     task: Task,
     layout: Layout,
-    unravel: Any,
-    side_by_side: bool,
+    unravel: Callable[[jax.Array], Any],
     machine: Machine,
     weights: jax.Array,
     plan: Any,
     program: dict[str, jax.Array],
     learning_rate: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The validation and test scores of all seeds, (seeds,) or (programs, seeds) each; NaN for a
-    diverged one."""
+    """The validation and test scores of all seeds, (seeds,) each; NaN for a diverged one."""
     table = instructions(layout)
-    start, run = initial_registers, run_program
-    if side_by_side:
-        start, run = initial_side_by_side, run_side_by_side
-
-    def for_each(function: Any, *others: int | None) -> Any:
-        """Over seeds, or over programs and seeds; the others have no axis of programs."""
-        over_seeds = jax.vmap(function)
-        if not side_by_side:
-            return over_seeds
-        return jax.vmap(over_seeds, in_axes=(0, *others))
 
     def gradient(row: jax.Array, step_plan: Any) -> jax.Array:
         return jax.grad(lambda flat: task.loss(unravel(flat), step_plan))(row)
@@ -185,28 +152,37 @@ def _run_bytecode(
         # gradient's last operations are recomputed for each (see docs/decisions.md).
         gradients = lax.cond(
             program["length"] >= 0,
-            for_each(gradient, None),
+            jax.vmap(gradient),
             lambda weights, _: weights,
             registers[WEIGHTS],
             step_plan,
         )
         inputs = Inputs(learning_rate * task.schedule(t), (t + 1).astype(jnp.float32))
-        registers = run(table, registers, program, gradients, inputs)
-        return t + 1, alive & in_range(registers), registers
-
-    def in_range(registers: jax.Array) -> jax.Array:
-        return jnp.all(jnp.abs(registers[WEIGHTS]) < task.explode, axis=-1)
+        registers = run_program(table, registers, program, gradients, inputs)
+        return t + 1, alive & row_in_range(task, registers[WEIGHTS]), registers
 
     def goes_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
         t, alive, _ = carry
         return (t < task.steps) & jnp.any(alive)
 
-    registers = start(machine, program, weights)
-    first = (jnp.int32(0), in_range(registers), registers)
+    registers = initial_registers(machine, program, weights)
+    first = (jnp.int32(0), row_in_range(task, weights), registers)
     _, alive, registers = lax.while_loop(goes_on, train_step, first)
+    return rows_scored(task, unravel, registers[WEIGHTS], alive)
+
+
+def row_in_range(task: Task, rows: jax.Array) -> jax.Array:
+    """As `in_range`, of rows: (..., width) to (...)."""
+    return jnp.all(jnp.abs(rows) < task.explode, axis=-1)
+
+
+def rows_scored(
+    task: Task, unravel: Callable[[jax.Array], Any], rows: jax.Array, alive: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The validation and test scores of trained rows; NaN where a row is not alive."""
 
     def score(part: str) -> jax.Array:
-        scores = for_each(lambda row: task.score(unravel(row), part))(registers[WEIGHTS])
+        scores = jax.vmap(lambda row: task.score(unravel(row), part))(rows)
         return jnp.where(alive, scores, jnp.nan)
 
     return score(VALIDATION), score(TEST)

@@ -1,18 +1,19 @@
 """Jobs judged in this process, many programs in each call of the register machine.
 
-What was submitted is judged when the first outcome is asked for that is not known: each program's
-first seeds in one call, then the next seeds of those that climb on.
+What was submitted is judged when the first outcome is asked for that is not known: all programs on
+their first rungs' seeds together, then those that climb on, on the next ones'.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import chain
 from time import perf_counter
 
 from optdsl.backends.bytecode import UnsupportedProgram
 from optdsl.evolve.judge import Climb, Job, JudgeSpec, Outcome, Score, climb, judge
-from optdsl.tasks.evaluation import BytecodeEvaluator
+from optdsl.tasks.evaluation import Code, encoded
+from optdsl.tasks.side_by_side import SideBySideEvaluator
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class _Climber:
     """A job under way."""
 
     job: Job
+    code: Code
     climb: Climb
-    began: float
+    seeds: tuple[int, ...]
+    """What it asks for."""
 
 
 class SideBySideEngine:
@@ -31,7 +34,7 @@ class SideBySideEngine:
         """Nothing is compiled before the first job."""
         self._spec = spec
         self._task = spec.task.load()
-        self._evaluator = cache(lambda seeds: BytecodeEvaluator(self._task, seeds))
+        self._evaluator = cache(lambda seeds: SideBySideEvaluator(self._task, seeds))
         self._waiting: dict[str, Job] = {}
         self._found: dict[str, Outcome] = {}
 
@@ -51,42 +54,53 @@ class SideBySideEngine:
         self._found.clear()
 
     def _judge_all(self) -> None:
-        asked: dict[tuple[int, ...], list[_Climber]] = defaultdict(list)
+        together: dict[tuple[tuple[int, ...], ...], list[_Climber]] = {}
         for job in self._waiting.values():
-            if self._takes(job):
-                climber = _Climber(job, climb(job), perf_counter())
-                asked[next(climber.climb)].append(climber)
-            else:
+            code = self._code(job)
+            if code is None:
                 self._found[job.key] = judge(self._spec, job)
+            else:
+                steps = climb(job, at_once=None)
+                climber = _Climber(job, code, steps, next(steps))
+                together.setdefault(job.rungs, []).append(climber)
         self._waiting.clear()
-        while asked:
-            # The seeds that most ask for: more of the others may ask for the same next.
-            seeds = max(asked, key=lambda each: len(asked[each]))
-            climbers = asked.pop(seeds)
+        for rungs, climbers in together.items():
+            self._climb_all(tuple(chain.from_iterable(rungs)), climbers)
+
+    def _climb_all(self, seeds: tuple[int, ...], climbers: list[_Climber]) -> None:
+        """Judge jobs of the same rungs; their seconds are an equal share of all."""
+        began, count = perf_counter(), len(climbers)
+        scores: dict[str, tuple[Score, ...]] = {}
+        while climbers:
             try:
-                trained = self._train(climbers, seeds)
+                trained = self._train(self._evaluator(seeds), climbers)
             except Exception:  # one by one, each says what is wrong
                 self._found |= {one.job.key: judge(self._spec, one.job) for one in climbers}
-                continue
-            for climber, scores in zip(climbers, trained, strict=True):
+                break
+            further: list[_Climber] = []
+            for climber, found in zip(climbers, trained, strict=True):
                 try:
-                    asked[climber.climb.send(scores)].append(climber)
+                    asked = climber.climb.send(found)
+                    further.append(replace(climber, seeds=asked))
                 except StopIteration as end:
-                    seconds = perf_counter() - climber.began
-                    self._found[climber.job.key] = Outcome(end.value, seconds=seconds)
+                    scores[climber.job.key] = end.value
+            climbers = further
+        seconds = (perf_counter() - began) / count
+        self._found |= {key: Outcome(one, seconds=seconds) for key, one in scores.items()}
 
-    def _takes(self, job: Job) -> bool:
-        """Whether the register machine can run it, on the search's own task."""
+    def _code(self, job: Job) -> Code | None:
+        """Its program for the register machine; None if it can't run it on the search's task."""
         if job.spec is not None or self._spec.evaluator != "bytecode":
-            return False
+            return None
         try:
-            self._evaluator(job.rungs[0]).machine(job.program)
+            return encoded(job.program)
         except UnsupportedProgram:
-            return False
-        return True
+            return None
 
-    def _train(self, climbers: Sequence[_Climber], seeds: tuple[int, ...]) -> list[list[Score]]:
-        programs = [climber.job.program for climber in climbers]
-        rate = self._spec.learning_rate
-        found = self._evaluator(seeds).evaluate_side_by_side(programs, rate)
+    def _train(
+        self, evaluator: SideBySideEvaluator, climbers: Sequence[_Climber]
+    ) -> list[list[Score]]:
+        codes = [climber.code for climber in climbers]
+        seeds = [climber.seeds for climber in climbers]
+        found = evaluator.train(codes, seeds, self._spec.learning_rate)
         return [list(zip(one.validation, one.test, strict=True)) for one in found]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from support.search import CONFIG
 
+from optdsl.backends.bytecode import UnsupportedProgram
 from optdsl.diagnostics import Source
 from optdsl.evolve import engines
 from optdsl.evolve.engines import ENGINES, EngineOptions
@@ -24,7 +25,9 @@ from optdsl.ops import FunctionSet, functions
 from optdsl.passes.fold import bind, default_values
 from optdsl.passes.hashing import structural_hash
 from optdsl.tasks import TaskSource, get_task
-from optdsl.tasks.evaluation import BytecodeEvaluator
+from optdsl.tasks.evaluation import BytecodeEvaluator, Code, encoded
+from optdsl.tasks.scores import Scores
+from optdsl.tasks.side_by_side import ROWS, SideBySideEvaluator
 
 SPEC = JudgeSpec(TaskSource("quadratic"), 0.03, "bytecode")
 RUNGS = ((0,), (1, 2), (3, 4))
@@ -78,39 +81,49 @@ def test_outcomes_do_not_depend_on_what_is_judged_together(one_by_one: list[obje
     assert found == one_by_one[::5]
 
 
-def test_every_program_of_the_standard_library_that_the_machine_can_run() -> None:
-    evaluator = BytecodeEvaluator(get_task("quadratic"), (0, 1))
+def able() -> list[Program]:
+    """The programs of the standard library that the machine can run."""
     programs = [load(find_source(name)) for name in stdlib()]
-    able = [one for one in programs if _runs(evaluator, one)]
-    assert len(able) > 40
-    assert evaluator.evaluate_side_by_side(able, 0.01) == [
-        evaluator.evaluate(one, 0.01) for one in able
-    ]
+    found = [one for one in programs if _runs(one)]
+    assert len(found) > 40
+    return found
 
 
-def _runs(evaluator: BytecodeEvaluator, program: Program) -> bool:
+def _runs(program: Program) -> bool:
     try:
-        evaluator.machine(program)
-    except ValueError:
+        encoded(program)
+    except UnsupportedProgram:
         return False
     return True
 
 
-def test_more_programs_than_fit_into_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optdsl.tasks.evaluation.SIDE_BY_SIDE", 2)
-    evaluator = BytecodeEvaluator(get_task("quadratic"), (0,))
+def test_every_program_of_the_standard_library_that_the_machine_can_run() -> None:
+    task, programs = get_task("quadratic"), able()
+    alone, together = BytecodeEvaluator(task, (0, 1)), SideBySideEvaluator(task, (0, 1))
+    found = together.train(list(map(encoded, programs)), [(0, 1)] * len(programs), 0.01)
+    assert found == [alone.evaluate(one, 0.01) for one in programs]
+
+
+def test_each_program_with_its_own_seeds_in_more_calls_than_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("optdsl.tasks.side_by_side.ROWS", 2)
+    task = get_task("quadratic")
     programs = [load(find_source(name)) for name in ("sgd", "lion", "adam", "signsgd", "lamb")]
-    assert evaluator.evaluate_side_by_side(programs, 0.01) == [
-        evaluator.evaluate(one, 0.01) for one in programs
+    seeds = [(0,), (3, 1), (0, 1, 2, 3), (2,), ()]
+    evaluator = SideBySideEvaluator(task, range(4))
+    assert evaluator.train(list(map(encoded, programs)), seeds, 0.01) == [
+        BytecodeEvaluator(task, its).evaluate(one, 0.01) if its else Scores((), ())
+        for one, its in zip(programs, seeds, strict=True)
     ]
-    assert evaluator.evaluate_side_by_side([]) == []
+    assert evaluator.train([], []) == []
 
 
-def test_few_registers_fit_where_weights_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("optdsl.tasks.evaluation.SIDE_BY_SIDE_BYTES", 3 * 4 * 32 * 2 * 18)
-    evaluator = BytecodeEvaluator(get_task("quadratic"), (0, 1))
-    machine = evaluator.machine(load(find_source("sgd")))
-    assert (machine.registers, evaluator.width(machine)) == (32, 3)
+def test_few_rows_fit_where_weights_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("optdsl.tasks.side_by_side.REGISTER_BYTES", 3 * 4 * 32 * 18)
+    evaluator = SideBySideEvaluator(get_task("quadratic"), (0, 1))
+    machine, _ = encoded(load(find_source("sgd")))
+    assert (machine.registers, evaluator.rows(machine)) == (32, 3)
 
 
 def test_a_job_of_another_task_is_judged_by_its_own() -> None:
@@ -124,7 +137,7 @@ def test_a_call_that_fails_is_made_again_one_by_one(monkeypatch: pytest.MonkeyPa
     def out_of_memory(*args: object) -> None:
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(BytecodeEvaluator, "evaluate_side_by_side", out_of_memory)
+    monkeypatch.setattr(SideBySideEvaluator, "train", out_of_memory)
     wanted = jobs()[:2]
     assert scores(SideBySideEngine(SPEC), wanted) == scores(SerialEngine(SPEC), wanted)
 
@@ -140,12 +153,12 @@ def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_rule_counts_what_one_of_many_costs(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
-    def evaluate(self: object, programs: list[Program], rate: float) -> list[Outcome]:
-        calls.append(len(programs))
+    def train(self: object, codes: list[Code], *others: object) -> list[Outcome]:
+        calls.append(len(codes))
         return []
 
     monkeypatch.setattr("optdsl.evolve.evaluators.on_accelerator", lambda: True)
-    monkeypatch.setattr(BytecodeEvaluator, "evaluate_side_by_side", evaluate)
+    monkeypatch.setattr(SideBySideEvaluator, "train", train)
     choice = choose_evaluator(get_task("quadratic"), load(find_source("sgd")), CONFIG)
     assert choice.evaluator == "bytecode"
-    assert calls == [64, 64]
+    assert calls == [ROWS, ROWS]
