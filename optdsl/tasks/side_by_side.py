@@ -113,12 +113,22 @@ class SideBySideEvaluator:
 def _training_loop(task: Task) -> Any:
     """The loop for a task, shared by all evaluators of a process: compiled for each machine and
     number of seeds."""
-    return jax.jit(partial(_run_rows, task, rows_runner()), static_argnums=0)
+    loop = partial(_run_rows, task, rows_runner())
+    return jax.jit(loop, static_argnums=0, compiler_options=UNTUNED if _on_gpu() else None)
+
+
+UNTUNED = {"xla_gpu_autotune_level": 0}
+"""Matrix products are not chosen by what they take here: another process would choose others, which
+round otherwise, and the same search would find something else."""
+
+
+def _on_gpu() -> bool:
+    return jax.default_backend() == "gpu"
 
 
 def rows_runner() -> Callable[..., jax.Array]:
     """What runs a step of all rows on this machine's device: see `register_machine.run_rows`."""
-    if jax.default_backend() == "gpu":
+    if _on_gpu():
         try:
             from optdsl.backends.register_kernel import run_rows_by_kernel
         except ImportError:  # this JAX has no Pallas for Triton, or another
