@@ -15,13 +15,18 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 os.environ.setdefault("NPROC", "1")  # as in a search's workers
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
+import numpy as np
 from figures import gain_ratio, start
 
+from optdsl.evolve import judge as judging
+from optdsl.evolve import mutations
 from optdsl.evolve.config import (
     PAPER,
     RECIPES,
@@ -33,15 +38,34 @@ from optdsl.evolve.config import (
 from optdsl.evolve.driver import Knowledge, Search, SearchSettings, take_turns
 from optdsl.evolve.engines.serial import SerialEngine
 from optdsl.evolve.judge import Job, JudgeSpec, Outcome, Score, judge
+from optdsl.evolve.judge import estimate as mean_estimate
 from optdsl.evolve.population import Member, Population
 from optdsl.evolve.proposals import Candidate, Space
 from optdsl.evolve.rescore import CHOICE_SEEDS, REPORT_SEEDS, best_of, report
+from optdsl.evolve.store import Commit
 from optdsl.ops import FunctionSet, functions
+from optdsl.tasks.scores import FAILED
 from optdsl.tasks.table import read_task
 
 SPACE = Space(functions(FunctionSet.PAPER))
 DEFAULT = RECIPES["default"]
 TUNE = ("tune",)
+
+
+Estimate = Callable[[Sequence[float], Sequence[float]], float]
+
+
+def quantile_estimate(share: float) -> Estimate:
+    """A quantile of the gains over the initial program, seed by seed, in place of their mean."""
+
+    def estimate(scores: Sequence[float], baseline: Sequence[float]) -> float:
+        mean = mean_estimate(scores, baseline)
+        if mean == FAILED or len(baseline) < len(scores) or FAILED in baseline:
+            return mean
+        gains = [score - other for score, other in zip(scores, baseline, strict=False)]
+        return statistics.fmean(baseline) + float(np.quantile(gains, share))
+
+    return estimate
 
 
 @dataclass(frozen=True)
@@ -55,6 +79,10 @@ class Tried:
     """Whether an island takes its neighbour's leader over now and then."""
     goes_on: bool = False
     """Whether one more search, with an equal part of the evaluations, starts from the best."""
+    step: float = 1.0
+    """What constants are scaled by, see `mutations.SCALE_STEP`."""
+    estimate: Estimate = mean_estimate
+    """A program's fitness by its scores and the initial program's on the same seeds."""
 
 
 MIGRATION = 100
@@ -72,6 +100,14 @@ TRIED: dict[str, Tried] = {
     "tournament 10": Tried(replace(DEFAULT, tournament=10)),
     "one seed": Tried(replace(DEFAULT, seeds=(1,), hurdles=())),
     "five seeds": Tried(replace(DEFAULT, seeds=(5,), hurdles=())),
+    "tune, steps of 1/4": Tried(replace(DEFAULT, tuned_share=1.0), step=0.25),
+    "tune, steps of 1/2": Tried(replace(DEFAULT, tuned_share=1.0), step=0.5),
+    "tune, steps of 2": Tried(replace(DEFAULT, tuned_share=1.0), step=2.0),
+    "steps of 1/4": Tried(DEFAULT, step=0.25),
+    "steps of 1/2": Tried(DEFAULT, step=0.5),
+    "steps of 2": Tried(DEFAULT, step=2.0),
+    "the median seed": Tried(DEFAULT, estimate=quantile_estimate(0.5)),
+    "the worst quarter": Tried(DEFAULT, estimate=quantile_estimate(0.25)),
     "a quarter goes on": Tried(replace(DEFAULT, hurdles=(0.75, 0.75, 0.75))),
     "restarts 4": Tried(DEFAULT, islands=4, goes_on=True),
     "islands 4": Tried(replace(DEFAULT, population=50), islands=4),
@@ -145,8 +181,24 @@ def stages(tried: Tried, evaluations: int) -> list[Stage]:
     return [stage for stage in found if stage.evaluations]
 
 
-def search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int) -> Result:
+Watch = Callable[[Commit, Knowledge], None]
+"""Called for each commit; its stage is "0", "1", ..."""
+
+
+def search(
+    spec: JudgeSpec,
+    tried: Tried,
+    evaluations: int,
+    seed: int,
+    watch: Watch = lambda commit, knowledge: None,
+) -> Result:
     """Each stage goes on from the best of those before."""
+    step = patch.object(mutations, "SCALE_STEP", tried.step)
+    with step, patch.object(judging, "estimate", tried.estimate):
+        return _search(spec, tried, evaluations, seed, watch)
+
+
+def _search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int, watch: Watch) -> Result:
     began = time.perf_counter()
     recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
@@ -158,9 +210,10 @@ def search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int) -> Result
             "evolution", 10**9, stage.population, stage.tournament, 2 * seed + number,
             evaluations=stage.evaluations // stage.islands,
             rungs=rungs(recipe.seeds), hurdles=recipe.hurdles, mutations=stage.mutations,
+            stage=str(number),
         )  # fmt: skip
         islands = [
-            Island(best, engine, one, SPACE, lambda _: None, knowledge, baseline)
+            Island(best, engine, one, SPACE, lambda it: watch(it, knowledge), knowledge, baseline)
             for one in (
                 replace(settings, seed=settings.seed + 1000 * i) for i in range(stage.islands)
             )

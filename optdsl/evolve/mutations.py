@@ -20,6 +20,9 @@ MAX_STATEMENTS = 100
 MAX_CONSTANT = 1e30
 """Constants are not scaled up to this."""
 
+SCALE_STEP = 1.0
+"""The standard deviation of the binary logarithm of what a constant is scaled by."""
+
 VARIABLE_SHARE = 0.75
 """How often a new argument is a variable rather than a constant."""
 
@@ -179,7 +182,7 @@ def _with(genome: Genome, statements: tuple[Statement, ...]) -> Genome:
 
 
 def _scaled(constant: float, rng: random.Random) -> float:
-    scaled = constant * 2.0 ** rng.normalvariate(0.0, 1.0)
+    scaled = constant * 2.0 ** (SCALE_STEP * rng.normalvariate(0.0, 1.0))
     return scaled if abs(scaled) < MAX_CONSTANT else constant
 
 

@@ -22,6 +22,7 @@ from optdsl.tasks.table import (
 )
 
 if TYPE_CHECKING:
+    from optdsl.tasks.joint import joint
     from optdsl.tasks.nnx_model import from_nnx
     from optdsl.tasks.paper import paper_lm, paper_vit
     from optdsl.tasks.task import Plan, PlanStep, Schedule, Task, Weights, cosine, supervised
@@ -40,6 +41,7 @@ __all__ = [
     "find_task",
     "from_nnx",
     "get_task",
+    "joint",
     "paper_lm",
     "paper_vit",
     "read_task",
@@ -48,6 +50,7 @@ __all__ = [
 
 _MODULES = {
     "from_nnx": "optdsl.tasks.nnx_model",
+    "joint": "optdsl.tasks.joint",
     "paper_lm": "optdsl.tasks.paper",
     "paper_vit": "optdsl.tasks.paper",
 }
