@@ -83,6 +83,8 @@ class Tried:
     """What constants are scaled by, see `mutations.SCALE_STEP`."""
     estimate: Estimate = mean_estimate
     """A program's fitness by its scores and the initial program's on the same seeds."""
+    reads_rate: bool = False
+    """Whether programs that don't depend on the learning rate are invalid."""
 
 
 MIGRATION = 100
@@ -106,6 +108,8 @@ TRIED: dict[str, Tried] = {
     "steps of 1/4": Tried(DEFAULT, step=0.25),
     "steps of 1/2": Tried(DEFAULT, step=0.5),
     "steps of 2": Tried(DEFAULT, step=2.0),
+    "keeps the rate": Tried(DEFAULT, reads_rate=True),
+    "keeps the rate, steps of 1/4": Tried(DEFAULT, reads_rate=True, step=0.25),
     "the median seed": Tried(DEFAULT, estimate=quantile_estimate(0.5)),
     "the worst quarter": Tried(DEFAULT, estimate=quantile_estimate(0.25)),
     "a quarter goes on": Tried(replace(DEFAULT, hurdles=(0.75, 0.75, 0.75))),
@@ -203,6 +207,7 @@ def _search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int, watch: W
     recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
     engine, knowledge = Counting(spec), Knowledge()
+    space = replace(SPACE, reads_rate=tried.reads_rate)
     best, found = initial, [initial]
     made = spent = 0
     for number, stage in enumerate(stages(tried, evaluations)):
@@ -213,7 +218,7 @@ def _search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int, watch: W
             stage=str(number),
         )  # fmt: skip
         islands = [
-            Island(best, engine, one, SPACE, lambda it: watch(it, knowledge), knowledge, baseline)
+            Island(best, engine, one, space, lambda it: watch(it, knowledge), knowledge, baseline)
             for one in (
                 replace(settings, seed=settings.seed + 1000 * i) for i in range(stage.islands)
             )

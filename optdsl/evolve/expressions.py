@@ -44,6 +44,8 @@ class Expressions:
         self._variables: dict[object, Expression] = {
             entry.name: Expression(entry.kind, 1 << i) for i, entry in enumerate(inputs)
         }
+        rates = [1 << i for i, entry in enumerate(inputs) if entry.role is Role.LEARNING_RATE]
+        self._rate = sum(rates)
         states = [(1 << i, entry) for i, entry in enumerate(inputs) if entry.role is Role.STATE]
         self._states = [bit for bit, _ in states]
         self._allowed = [{Kind.ARRAY}, *(castable_kinds(entry.kind) for _, entry in states)]
@@ -55,13 +57,18 @@ class Expressions:
         """How much is remembered."""
         return len(self._known) + len(self._keys)
 
-    def key(self, genome: Genome, key: Callable[[Program], str]) -> str | None:
+    def key(
+        self, genome: Genome, key: Callable[[Program], str], reads_rate: bool = False
+    ) -> str | None:
         """What `key` gives for the genome's program, or None if the genome is no valid program.
 
-        `key` must be blind to names and to what is dead.
+        Args:
+            genome: what to check.
+            key: must be blind to names and to what is dead.
+            reads_rate: whether only what depends on the learning rate is valid.
         """
         roots = self.roots(genome)
-        if roots is None:
+        if roots is None or (reads_rate and not self._rate & _reads(roots)):
             return None
         found = self._keys.get((key, roots))
         if found is None:
@@ -137,6 +144,15 @@ class Expressions:
             return None
         expression = self._known[(op, *args)] = Expression(kind, reads)
         return expression
+
+
+def _reads(roots: Roots) -> int:
+    """The inputs that a program depends on: a bit for each."""
+    reads = 0
+    for root in roots:
+        if root is not None:
+            reads |= root.reads
+    return reads
 
 
 _SPACES: dict[int, Expressions] = {}

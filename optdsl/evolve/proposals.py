@@ -62,15 +62,19 @@ class Space:
     """One of `KEYS`."""
     protected: bool = False
     """Whether functions are kept inside of their domains."""
+    reads_rate: bool = False
+    """Whether every program's update must depend on the learning rate."""
 
     def executed(self, program: Program) -> Program:
         """What is run of a genome's program."""
         return remove_dead_state(protect(program) if self.protected else program)
 
 
-def check(genome: Genome, key: Callable[[Program], str] = structural_hash) -> Candidate | None:
-    """The candidate, or None if the genome is no valid program."""
-    found = expressions(genome.inputs).key(genome, key)
+def check(
+    genome: Genome, key: Callable[[Program], str] = structural_hash, reads_rate: bool = False
+) -> Candidate | None:
+    """The candidate, or None if the genome is no valid program; see `Space` for the options."""
+    found = expressions(genome.inputs).key(genome, key, reads_rate)
     return None if found is None else Candidate(genome, found)
 
 
@@ -83,7 +87,7 @@ def propose(
     """Mutate the parent until the child is valid."""
     for invalid in range(MAX_ATTEMPTS):
         name, mutate = pick(rng, mutations)
-        candidate = check(mutate(parent, rng, space.functions), space.key)
+        candidate = check(mutate(parent, rng, space.functions), space.key, space.reads_rate)
         if candidate is not None:
             return Proposal(candidate, name, invalid)
     candidate = check(parent, space.key)
