@@ -22,7 +22,7 @@ from optdsl.tasks.table import (
 )
 
 if TYPE_CHECKING:
-    from optdsl.tasks.joint import joint
+    from optdsl.tasks.joint_task import joint
     from optdsl.tasks.nnx_model import from_nnx
     from optdsl.tasks.paper import paper_lm, paper_vit
     from optdsl.tasks.task import Plan, PlanStep, Schedule, Task, Weights, cosine, supervised
@@ -50,7 +50,7 @@ __all__ = [
 
 _MODULES = {
     "from_nnx": "optdsl.tasks.nnx_model",
-    "joint": "optdsl.tasks.joint",
+    "joint": "optdsl.tasks.joint_task",
     "paper_lm": "optdsl.tasks.paper",
     "paper_vit": "optdsl.tasks.paper",
 }
