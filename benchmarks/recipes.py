@@ -1,7 +1,7 @@
 """Recipes of the search beside each other, at equal evaluations: the table of docs/search.md.
 
     python benchmarks/recipes.py [--json] [--evaluations 4000] [--seeds 2] [--task digits_mlp]
-                                 [--only NAME ...]
+                                 [--only NAME ...] [--also TASK ...]
 
 Each search starts from the AdamW of `optdsl evolve`; where a recipe tunes it first, these
 evaluations count too. Leaders are chosen on fresh seeds and reported on others, on held-out test
@@ -152,6 +152,8 @@ class Result:
     hit_rate: float
     trainings: int
     seconds: float
+    elsewhere: dict[str, float]
+    """Test scores on other tasks."""
 
 
 def scores(spec: JudgeSpec, candidate: Candidate, seeds: tuple[int, ...]) -> tuple[Score, ...]:
@@ -195,14 +197,22 @@ def search(
     evaluations: int,
     seed: int,
     watch: Watch = lambda commit, knowledge: None,
+    also: Sequence[str] = (),
 ) -> Result:
-    """Each stage goes on from the best of those before."""
+    """Each stage goes on from the best of those before; the find is scored on other tasks too."""
     step = patch.object(mutations, "SCALE_STEP", tried.step)
     with step, patch.object(judging, "estimate", tried.estimate):
-        return _search(spec, tried, evaluations, seed, watch)
+        return _search(spec, tried, evaluations, seed, watch, also)
 
 
-def _search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int, watch: Watch) -> Result:
+def _search(
+    spec: JudgeSpec,
+    tried: Tried,
+    evaluations: int,
+    seed: int,
+    watch: Watch,
+    also: Sequence[str],
+) -> Result:
     began = time.perf_counter()
     recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
@@ -234,7 +244,13 @@ def _search(spec: JudgeSpec, tried: Tried, evaluations: int, seed: int, watch: W
         spent += sum(result.progress.evaluations for result in results)
     last = report(scores(spec, best, REPORT_SEEDS))
     seconds = time.perf_counter() - began
-    return Result(last.test_fitness, last.fitness, 1 - spent / made, engine.trainings, seconds)
+    others = {name: replace(spec, task=read_task(name)) for name in also}
+    elsewhere = {
+        name: report(scores(other, best, REPORT_SEEDS)).test_fitness
+        for name, other in others.items()
+    }
+    hit_rate = 1 - spent / made
+    return Result(last.test_fitness, last.fitness, hit_rate, engine.trainings, seconds, elsewhere)
 
 
 def ratio(spec: JudgeSpec, test: dict[str, list[float]]) -> float | None:
@@ -254,22 +270,28 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=TRIED, default=list(TRIED))
+    parser.add_argument("--also", nargs="+", default=[], help="tasks to score the finds on too")
     options = parser.parse_args()
     spec = JudgeSpec(read_task(options.task), 1.0, "bytecode")
     test: dict[str, list[float]] = {}
     for name in options.only:
         for seed in range(1, options.seeds + 1):
-            found = search(spec, TRIED[name], options.evaluations, seed)
+            found = search(spec, TRIED[name], options.evaluations, seed, also=options.also)
             test.setdefault(name, []).append(found.test)
+            others = "".join(f", on {task} {score:.4f}" for task, score in found.elsewhere.items())
             print(
                 f"{name:<28} seed {seed}: test {found.test:.4f}, validation {found.validation:.4f},"
                 f" {found.hit_rate:.0%} from cache, {found.trainings} trainings,"
-                f" {found.seconds:.0f} s",
+                f" {found.seconds:.0f} s{others}",
                 file=sys.stderr,
             )
     headline = ratio(spec, test)
     if options.json:
-        print(json.dumps({"ratio": headline, "test": test, **vars(options)}))
+        finite = {
+            name: [value if value > FAILED else None for value in values]
+            for name, values in test.items()
+        }
+        print(json.dumps({"ratio": headline, "test": finite, **vars(options)}))
         return
     print(f"ratio {headline}")
     for name, values in test.items():

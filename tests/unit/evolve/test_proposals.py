@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from optdsl.diagnostics import Source
 from optdsl.evolve.genome import Genome, Statement, from_program, to_program
 from optdsl.evolve.mutations import MUTATIONS
 from optdsl.evolve.proposals import KEYS, MAX_ATTEMPTS, Space, check, propose
 from optdsl.frontend import find_source, load, stdlib
-from optdsl.ir import verify
+from optdsl.ir import Role, verify
 from optdsl.ops import BY_NAME, OPS, FunctionSet, functions
 from optdsl.passes.hashing import structural_hash
-from optdsl.passes.live import remove_dead_state
+from optdsl.passes.live import reads_numbers, remove_dead_state
 from optdsl.passes.protect import protect
 
 BROKEN = Statement("update", BY_NAME["cos"], ("nowhere",))
@@ -83,6 +84,36 @@ def test_the_parent_where_there_is_no_valid_child(adam, paper_functions) -> None
     proposal = propose(adam, random.Random(0), [("stub", fails)], Space(paper_functions))
     assert (proposal.mutation, proposal.invalid) == ("none", MAX_ATTEMPTS)
     assert proposal.candidate.genome == adam
+
+
+def test_the_update_may_have_to_depend_on_the_learning_rate() -> None:
+    """Also through a state, and not through one that is dead."""
+
+    def reads(body: str) -> bool:
+        genome = from_program(load(Source("<test>", body)))
+        assert check(genome) is not None
+        return check(genome, reads_rate=True) is not None
+
+    assert reads("def train(g, lr):\n    return g * lr\n")
+    assert reads("def train(g, lr, m):\n    m = m + lr\n    return g * m, m\n")
+    assert not reads("def train(g, lr):\n    x = g * lr\n    return g\n")
+    assert not reads("def train(g, lr, m):\n    m = m + lr\n    return g, m\n")
+    assert not reads("def train(g):\n    return g\n")
+
+
+def test_no_proposal_loses_the_learning_rate(adam, paper_functions) -> None:
+    space = Space(paper_functions, reads_rate=True)
+    plain = Space(paper_functions)
+    lost = 0
+    for seed in range(300):
+        drawn = [
+            propose(adam, random.Random(seed), MUTATIONS["evolution"], one)
+            for one in (plain, space)
+        ]
+        without, with_rate = (one.candidate.program for one in drawn)
+        lost += not reads_numbers(without, Role.LEARNING_RATE)
+        assert reads_numbers(with_rate, Role.LEARNING_RATE)
+    assert lost > 10
 
 
 def test_each_mutation_is_drawn_equally_often(adam, paper_functions) -> None:
