@@ -14,8 +14,9 @@ from optdsl.evolve.mutations import BY_NAME, MUTATIONS
 from optdsl.evolve.proposals import KEYS
 from optdsl.evolve.store import StoreError
 from optdsl.frontend import find_source, load
-from optdsl.ir import print_program
+from optdsl.ir import Role, print_program
 from optdsl.ops import FunctionSet
+from optdsl.passes.live import reads_numbers
 from optdsl.resources import search_start
 from optdsl.tasks.table import TaskError, TaskSource, load_task, read_task
 
@@ -64,6 +65,8 @@ class Setup:
 def begin(file: str | None, options: dict[str, Any]) -> Setup:
     """A new run, in its new folder; what is wrong is a usage error."""
     program = load(find_source(file or str(search_start())))
+    if options["keep_lr"] and not reads_numbers(program, Role.LEARNING_RATE):
+        fail("--keep-lr needs a program whose update depends on `lr`; this one's does not")
     name, meta_name = options["task"] or "digits_mlp", options["meta_task"]
     for option in ("meta_every", "meta_stop"):
         if options[option] and not meta_name:
@@ -122,6 +125,7 @@ def begin(file: str | None, options: dict[str, Any]) -> Setup:
             meta_every=every if meta_task else 0,
             meta_stop=options["meta_stop"],
             program=print_program(program),
+            keep_lr=options["keep_lr"],
         )
     except ValueError as error:
         fail(str(error))

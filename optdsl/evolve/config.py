@@ -115,6 +115,8 @@ class RunConfig:
     """Whether a search ends where its leaders get worse on the meta task."""
     program: str
     """The initial program's text."""
+    keep_lr: bool = False
+    """Whether every program's update must depend on the learning rate."""
 
     @property
     def rungs(self) -> tuple[tuple[int, ...], ...]:

@@ -124,7 +124,7 @@ class Run:
         self.cache, self.meta, self.on_fall = cache, meta, on_fall
         which = functions(FunctionSet.PAPER, FunctionSet(config.functions))
         which = tuple(op for op in which if op is not LABEL)  # tasks have no labels
-        self.space = Space(which, KEYS[config.cache_level], config.protected)
+        self.space = Space(which, KEYS[config.cache_level], config.protected, config.keep_lr)
         program = load(Source(CONFIG_FILE, config.program))
         bound = from_program(bind(program, default_values(program)))
         initial = check(bound, self.space.key)

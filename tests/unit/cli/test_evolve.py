@@ -27,10 +27,10 @@ from optdsl.evolve.judge import EVALUATORS, Job, JudgeSpec, Outcome, Prepare, Ru
 from optdsl.evolve.rescore import REPORT_SEEDS
 from optdsl.evolve.store import Store, lock
 from optdsl.frontend import find_source, load
-from optdsl.ir import Program, print_program
+from optdsl.ir import Program, Role, print_program
 from optdsl.ops import OPS
 from optdsl.passes.hashing import structural_hash
-from optdsl.passes.live import remove_dead_state
+from optdsl.passes.live import reads_numbers, remove_dead_state
 from optdsl.tasks import TaskSource, get_task
 from optdsl.tasks.evaluation import evaluate_jitted
 from optdsl.tasks.task import Task
@@ -225,6 +225,21 @@ def test_protected(cli, tmp_path: Path) -> None:
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert config["protected"] is True
     check_best(cli, tmp_path / "run", result.json, rate=1.0)
+
+
+def test_programs_keep_the_learning_rate(cli, write, tmp_path: Path) -> None:
+    result = cli(*SMALL, "--keep-lr", "--seed", 3, "--out", tmp_path / "run")
+    assert result.code == 0
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["keep_lr"] is True
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        texts = [text for (text,) in db.execute("SELECT text FROM programs")]
+    assert len(texts) > 10
+    programs = [load(Source("<run>", text)) for text in texts]
+    assert all(reads_numbers(one, Role.LEARNING_RATE) for one in programs)
+    file = write("plain.opt", "def train(g):\n    return 0.1 * g\n")
+    result = cli("evolve", file, "--keep-lr", "--out", tmp_path / "other")
+    assert (result.code, "depends on `lr`" in result.err) == (2, True)
+    assert not (tmp_path / "other").exists()
 
 
 def test_functions_of_the_extended_set(
@@ -551,6 +566,7 @@ RESUME = ("evolve", "--workers", 0, "--resume")
         (("--hurdle", "50"), "--hurdle"),
         (("--lr", 0.1), "--lr"),
         (("--protected",), "--protected"),
+        (("--keep-lr",), "--keep-lr"),
         (("--random-baseline",), "--random-baseline"),
         (("--cache-level", "canonical"), "--cache-level"),
         (("--recipe", "paper"), "--recipe"),
