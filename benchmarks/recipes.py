@@ -83,8 +83,8 @@ class Tried:
     """What constants are scaled by, see `mutations.SCALE_STEP`."""
     estimate: Estimate = mean_estimate
     """A program's fitness by its scores and the initial program's on the same seeds."""
-    reads_rate: bool = False
-    """Whether programs that don't depend on the learning rate are invalid."""
+    keep_lr: bool = False
+    """Whether every program's update must depend on the learning rate."""
 
 
 MIGRATION = 100
@@ -108,8 +108,7 @@ TRIED: dict[str, Tried] = {
     "steps of 1/4": Tried(DEFAULT, step=0.25),
     "steps of 1/2": Tried(DEFAULT, step=0.5),
     "steps of 2": Tried(DEFAULT, step=2.0),
-    "keeps the rate": Tried(DEFAULT, reads_rate=True),
-    "keeps the rate, steps of 1/4": Tried(DEFAULT, reads_rate=True, step=0.25),
+    "keeps lr": Tried(DEFAULT, keep_lr=True),
     "the median seed": Tried(DEFAULT, estimate=quantile_estimate(0.5)),
     "the worst quarter": Tried(DEFAULT, estimate=quantile_estimate(0.25)),
     "a quarter goes on": Tried(replace(DEFAULT, hurdles=(0.75, 0.75, 0.75))),
@@ -217,7 +216,7 @@ def _search(
     recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
     engine, knowledge = Counting(spec), Knowledge()
-    space = replace(SPACE, reads_rate=tried.reads_rate)
+    space = replace(SPACE, reads_rate=tried.keep_lr)
     best, found = initial, [initial]
     made = spent = 0
     for number, stage in enumerate(stages(tried, evaluations)):

@@ -2,7 +2,7 @@
 
     python benchmarks/search.py [--json] [--tasks digits_diffusion,sparse_regression,...]
                                 [--programs N] [--restarts 5] [--seeds 5] [--compute 4]
-                                [--workers 2] [--recipe default]
+                                [--workers 2] [--recipe default] [--keep-lr]
 
 Each seed is one run: `optdsl evolve --random-baseline` with restarts and a search from the best of
 them, every find chosen on 8 fresh seeds and reported on 16 others. The baselines have as many
@@ -60,6 +60,7 @@ def run(options: argparse.Namespace, task: str, seed: int, folder: Path) -> dict
         1: evolve(
             "--task", task, "--programs", programs, "--seed", seed, "--random-baseline",
             "--restarts", options.restarts, "--recipe", options.recipe, "--out", folder, *workers,
+            *(["--keep-lr"] if options.keep_lr else []),
         )
     }  # fmt: skip
     if options.compute > 1:
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--compute", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--recipe", default="default")
+    parser.add_argument("--keep-lr", action="store_true", help="as for `optdsl evolve`")
     options = parser.parse_args()
     results: dict[str, dict[int, dict]] = {}
     for task in options.tasks.split(","):

@@ -119,13 +119,13 @@ def begin(file: str | None, options: dict[str, Any]) -> Setup:
             cache_level=options["cache_level"],
             functions=options["functions"],
             protected=options["protected"],
+            keep_lr=options["keep_lr"],
             meta_task=meta_name or "",
             meta_task_digest=meta_source.digest if meta_source else "",
             meta_learning_rate=rate(meta_task) if meta_task else 0.0,
             meta_every=every if meta_task else 0,
             meta_stop=options["meta_stop"],
             program=print_program(program),
-            keep_lr=options["keep_lr"],
         )
     except ValueError as error:
         fail(str(error))

@@ -104,6 +104,8 @@ class RunConfig:
     """A key of `proposals.KEYS`."""
     functions: str
     protected: bool
+    keep_lr: bool
+    """Whether every program's update must depend on the learning rate."""
     meta_task: str
     """A task on which the searches' leaders are judged too, see `meta.py`; "" for none."""
     meta_task_digest: str
@@ -115,8 +117,6 @@ class RunConfig:
     """Whether a search ends where its leaders get worse on the meta task."""
     program: str
     """The initial program's text."""
-    keep_lr: bool = False
-    """Whether every program's update must depend on the learning rate."""
 
     @property
     def rungs(self) -> tuple[tuple[int, ...], ...]:

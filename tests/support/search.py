@@ -44,6 +44,7 @@ CONFIG = RunConfig(
     cache_level="structural",
     functions="paper",
     protected=False,
+    keep_lr=False,
     meta_task="",
     meta_task_digest="",
     meta_learning_rate=0.25,

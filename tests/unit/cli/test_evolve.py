@@ -230,7 +230,7 @@ def test_protected(cli, tmp_path: Path) -> None:
 def test_programs_keep_the_learning_rate(cli, write, tmp_path: Path) -> None:
     result = cli(*SMALL, "--keep-lr", "--seed", 3, "--out", tmp_path / "run")
     assert result.code == 0
-    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["keep_lr"] is True
+    assert read_config(tmp_path / "run").keep_lr
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
         texts = [text for (text,) in db.execute("SELECT text FROM programs")]
     assert len(texts) > 10
