@@ -216,7 +216,7 @@ def _search(
     recipe, initial = tried.recipe, start()
     baseline = tuple(v for v, _ in scores(spec, initial, tuple(range(recipe.seeds[-1]))))
     engine, knowledge = Counting(spec), Knowledge()
-    space = replace(SPACE, reads_rate=tried.keep_lr)
+    space = replace(SPACE, keep_lr=tried.keep_lr)
     best, found = initial, [initial]
     made = spent = 0
     for number, stage in enumerate(stages(tried, evaluations)):

@@ -58,17 +58,17 @@ class Expressions:
         return len(self._known) + len(self._keys)
 
     def key(
-        self, genome: Genome, key: Callable[[Program], str], reads_rate: bool = False
+        self, genome: Genome, key: Callable[[Program], str], keep_lr: bool = False
     ) -> str | None:
         """What `key` gives for the genome's program, or None if the genome is no valid program.
 
         Args:
             genome: what to check.
             key: must be blind to names and to what is dead.
-            reads_rate: whether only what depends on the learning rate is valid.
+            keep_lr: whether only what depends on the learning rate is valid.
         """
         roots = self.roots(genome)
-        if roots is None or (reads_rate and not self._rate & _reads(roots)):
+        if roots is None or (keep_lr and not self._rate & _reads(roots)):
             return None
         found = self._keys.get((key, roots))
         if found is None:

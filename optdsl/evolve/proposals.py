@@ -62,7 +62,7 @@ class Space:
     """One of `KEYS`."""
     protected: bool = False
     """Whether functions are kept inside of their domains."""
-    reads_rate: bool = False
+    keep_lr: bool = False
     """Whether every program's update must depend on the learning rate."""
 
     def executed(self, program: Program) -> Program:
@@ -71,10 +71,10 @@ class Space:
 
 
 def check(
-    genome: Genome, key: Callable[[Program], str] = structural_hash, reads_rate: bool = False
+    genome: Genome, key: Callable[[Program], str] = structural_hash, keep_lr: bool = False
 ) -> Candidate | None:
     """The candidate, or None if the genome is no valid program; see `Space` for the options."""
-    found = expressions(genome.inputs).key(genome, key, reads_rate)
+    found = expressions(genome.inputs).key(genome, key, keep_lr)
     return None if found is None else Candidate(genome, found)
 
 
@@ -87,7 +87,7 @@ def propose(
     """Mutate the parent until the child is valid."""
     for invalid in range(MAX_ATTEMPTS):
         name, mutate = pick(rng, mutations)
-        candidate = check(mutate(parent, rng, space.functions), space.key, space.reads_rate)
+        candidate = check(mutate(parent, rng, space.functions), space.key, space.keep_lr)
         if candidate is not None:
             return Proposal(candidate, name, invalid)
     candidate = check(parent, space.key)

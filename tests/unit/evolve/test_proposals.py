@@ -92,7 +92,7 @@ def test_the_update_may_have_to_depend_on_the_learning_rate() -> None:
     def reads(body: str) -> bool:
         genome = from_program(load(Source("<test>", body)))
         assert check(genome) is not None
-        return check(genome, reads_rate=True) is not None
+        return check(genome, keep_lr=True) is not None
 
     assert reads("def train(g, lr):\n    return g * lr\n")
     assert reads("def train(g, lr, m):\n    m = m + lr\n    return g * m, m\n")
@@ -102,7 +102,7 @@ def test_the_update_may_have_to_depend_on_the_learning_rate() -> None:
 
 
 def test_no_proposal_loses_the_learning_rate(adam, paper_functions) -> None:
-    space = Space(paper_functions, reads_rate=True)
+    space = Space(paper_functions, keep_lr=True)
     plain = Space(paper_functions)
     lost = 0
     for seed in range(300):
