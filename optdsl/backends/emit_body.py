@@ -367,7 +367,9 @@ class _Emitter(Statements):
         if full is None:  # rows meet columns: the gradient has the shape of both
             full = self.program.with_role(Role.GRADIENT)[0]
             lists[full], item[full] = self.names.gradient, self.names.fresh("like")
-        nodes = [self._summand(arg, item, item[full], common) for arg in added]
+        # Numbers that shapes tell are Python's.
+        sized = f"jnp.{{}}({item[full]})" if self._is_static(full) else f"{item[full]}.{{}}"
+        nodes = [self._summand(arg, item, sized.format("shape"), common) for arg in added]
         items, sources = ", ".join(item.values()), ", ".join(lists.values())
         over = f"{items} in {sources}" if len(item) == 1 else (
             f"{items} in zip({sources}, strict=True)"
@@ -382,20 +384,31 @@ class _Emitter(Statements):
             self.totals[value].append(total)
         if "{n}" in op.lower:
             total = self.names.fresh(f"{self.names.of(value)}_size")
-            lines.append(f"{total} = sum({item[full]}.size for {over})")
+            lines.append(f"{total} = sum({sized.format('size')} for {over})")
             self.totals[value].append(total)
         return lines
 
-    def _summand(self, arg: int, item: dict[int, str], full: str, common: Kind) -> ast.expr:
-        """One leaf of an argument of a sum, of the common kind and the dtype of scalars."""
+    def _is_static(self, arg: int) -> bool:
+        return arg >= 0 and self.static[arg]
+
+    def _summand(self, arg: int, item: dict[int, str], shape: str, common: Kind) -> ast.expr:
+        """One leaf of an argument of a sum, of the common kind and the dtype of scalars.
+
+        Args:
+            arg: the argument.
+            item: the name of each argument's leaf.
+            shape: an expression for the shape that they have in common.
+            common: the kind.
+        """
         if self._kind(arg) == Kind.SCALAR:
-            return parse(f"jnp.broadcast_to({self._text(arg)}, {full}.shape)")
+            return parse(f"jnp.broadcast_to({self._text(arg)}, {shape})")
         name = item[arg]
+        text = f"jnp.asarray({name}, scalar)" if self._is_static(arg) else f"{name}.astype(scalar)"
         if self._kind(arg) == common:
-            return parse(f"{name}.astype(scalar)")
+            return parse(text)
         if common == Kind.ARRAY and self._kind(arg) != Kind.PER_ARRAY:
-            return parse(f"spread({name}.astype(scalar), {full})")
-        return parse(f"jnp.broadcast_to({name}.astype(scalar), {full}.shape)")
+            return parse(f"spread({text}, {shape.removesuffix('.shape')})")
+        return parse(f"jnp.broadcast_to({text}, {shape})")
 
     # Expressions
 

@@ -206,9 +206,13 @@ class _Evaluated:
             branch.add(sorted(self.choices[choice][position]), {})
             return jnp.asarray(branch.operand(either[position]).value, self.tracer.scalar)
 
-        if is_traced([is_first]):
-            return lax.cond(is_first == 1, lambda: computed(0), lambda: computed(1))
-        return computed(0 if is_first == 1 else 1)
+        if not is_traced([is_first]):
+            return computed(0 if is_first == 1 else 1)
+        # In a `shard_map` numbers may differ between devices, and what both branches give would
+        # have to differ over the same axes.
+        if jax.sharding.get_abstract_mesh().manual_axes:
+            return jnp.where(is_first == 1, computed(0), computed(1))
+        return lax.cond(is_first == 1, lambda: computed(0), lambda: computed(1))
 
     def operand(self, value: int) -> Traced:
         return _operand(self.program, self.found, self.types, value)

@@ -254,8 +254,13 @@ class _Emitter(TorchStatements):
             return [], []
         op, added = self._operation(value).op, self._added(value)
         common = self._joined([self._kind(arg) for arg in added])
-        full = next((self.names.of(a) for a in added if self._kind(a) == common), self.parameter)
-        nodes = [self._summand(arg, full, common) for arg in added]
+        met = [arg for arg in added if self._kind(arg) == common]
+        full = self.names.of(met[0]) if met else self.parameter
+        if met and self._is_python(met[0]):
+            shape, size = "()", "1"
+        else:
+            shape, size = f"{full}.shape", f"{full}.numel()"
+        nodes = [self._summand(arg, full, shape, common) for arg in added]
         begun: list[str] = []
         lines: list[str] = []
         self.totals[value] = []
@@ -269,18 +274,25 @@ class _Emitter(TorchStatements):
         if "{n}" in op.lower:
             total = self.names.fresh(f"{self.names.of(value)}_size")
             begun.append(f"{total} = 0")
-            lines.append(f"{total} += {full}.numel()")
+            lines.append(f"{total} += {size}")
             self.totals[value].append(total)
         return begun, lines
 
-    def _summand(self, arg: int, full: str, common: Kind) -> ast.expr:
+    def _is_python(self, arg: int) -> bool:
+        """Whether it is a number of Python's: shapes tell it."""
+        return arg >= 0 and self._is_number(parse(self.names.of(arg)))
+
+    def _summand(self, arg: int, full: str, shape: str, common: Kind) -> ast.expr:
         """An argument of a sum, of the common kind and the dtype of scalars."""
         kind = self._kind(arg)
+        if self._is_python(arg):
+            number = f"number({self.names.of(arg)}).to(scalar)"
+            return parse(number if kind == common else f"torch.broadcast_to({number}, {shape})")
         if kind == common:
             return parse(f"{self.names.of(arg)}.to(scalar)")
         if common == Kind.ARRAY and kind not in NUMBERS:
             return parse(f"spread({self.names.of(arg)}.to(scalar), {full})")
-        return self._tensors(parse(f"torch.broadcast_to({self._text(arg)}, {full}.shape)"))
+        return self._tensors(parse(f"torch.broadcast_to({self._text(arg)}, {shape})"))
 
     # Writes
 

@@ -10,16 +10,27 @@ from collections.abc import Mapping
 import numpy as np
 
 from optdsl.ir import Builder, Operation, Program, Role, keep, rewrite
-from optdsl.ops import OpDef
+from optdsl.ops import Kind, OpDef
+from optdsl.passes.infer import infer
 
 
 def fold_constants(program: Program) -> Program:
-    """Replace operations on constants by constants, where the result is finite."""
+    """Replace operations on constants by constants, where the result is finite, and a choice
+    between two numbers that constants decide by the one that is chosen."""
+    is_choosing = any(op.is_choice for op, _, _ in program.operations)
+    kinds = iter(infer(program)[len(program.inputs) :] if is_choosing else ())
 
     def fold(builder: Builder, operation: Operation, args: list[int | float]) -> int | float:
+        kind = next(kinds, None)
         constants = [arg for arg in args if isinstance(arg, float)]
         folded = evaluate(operation.op, constants) if len(constants) == len(args) else None
-        return keep(builder, operation, args) if folded is None else folded
+        if folded is not None:
+            return folded
+        if operation.op.is_choice and kind == Kind.SCALAR:
+            a, b, third, fourth = args
+            if isinstance(a, float) and isinstance(b, float):
+                return third if evaluate(operation.op, [a, b, 1.0, 0.0]) else fourth
+        return keep(builder, operation, args)
 
     return rewrite(program, fold)
 

@@ -76,6 +76,23 @@ def test_both_sources_of_updates_agree() -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), *found)
 
 
+OF_SHAPES = """def train(w, g, lr):
+    a = sum(rank(w)) * mean(2 * rows(w))
+    return lr * a * dot(rank(w), norm(g)) * mean(rank(w) * g) * g
+"""
+
+
+def test_sums_of_numbers_that_shapes_tell() -> None:
+    leaves = [jnp.ones((2, 3)), jnp.arange(4.0)]
+    found = [
+        tx.update(leaves, tx.init(leaves), leaves)[0]
+        for tx in (compiled(OF_SHAPES), emitted(OF_SHAPES))
+    ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), *found)
+    program = load(Source("<string>", OF_SHAPES))
+    assert certify(program, "of_shapes", steps=5, seeds=(0,)).agreed
+
+
 def test_numbers_of_shapes_are_known_and_decide() -> None:
     program = load(Source("<string>", TWO))
     matrix, vector = leaf_plans(program, [(3, 4), (4,)])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.parsed import program_of
 
+import optdsl
 from optdsl.backends.jax_lowering import apply_program
 from optdsl.backends.reference import reference_step
 from optdsl.ir import Program
@@ -83,6 +84,41 @@ def test_it_is_the_number_of_the_reference(body: str, step: int, rate: float, tr
     expected = reference_step(program, WEIGHTS, GRADIENTS, None, rate, step).update
     for mine, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-6)
+
+
+CLIPPED = """def train(w, g, lr, clip_at=0.0):
+    c = 1
+    if clip_at > 0:
+        c = min(1, clip_at / global_norm(g))
+    return lr * c * g
+"""
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize(("clip_at", "factor"), [(0.0, 1.0), (0.5, 0.5 / np.sqrt(6.3125))])
+def test_a_sum_that_constants_switch_off(clip_at: float, factor: float, traced: bool) -> None:
+    tx = optdsl.parse(CLIPPED).optimizer(0.5, clip_at=clip_at)
+    arrays = list(map(jnp.asarray, GRADIENTS))
+    update = jax.jit(tx.update) if traced else tx.update
+    found, _ = update(arrays, tx.init(arrays), arrays)
+    for mine, gradient in zip(found, GRADIENTS, strict=True):
+        np.testing.assert_allclose(mine, -0.5 * factor * gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize("other", ["0.5", "global_norm(w)"])
+def test_in_a_shard_map_one_number_may_differ_between_devices(other: str) -> None:
+    text = f"def train(w, g, step, lr):\n    d = where(step == 1, {other}, global_norm(g))\n"
+    tx = optdsl.parse(text + "    return lr * d * g\n").optimizer(1.0)
+    weights = jnp.asarray([3.0, 4.0])
+
+    def step(gradient: jax.Array) -> jax.Array:
+        return tx.update(gradient, tx.init(weights), weights)[0]
+
+    mesh = jax.make_mesh((1,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
+    along = jax.sharding.PartitionSpec("d")
+    mapped = jax.shard_map(step, mesh=mesh, in_specs=along, out_specs=along)
+    gradient = jnp.asarray([1.0, 2.0])
+    np.testing.assert_allclose(jax.jit(mapped)(gradient), step(gradient), rtol=1e-6)
 
 
 def test_one_sum_reads_its_arrays() -> None:
