@@ -13,10 +13,15 @@ commits ago it was made first, over the population's size.
 
 Gains are of the leader, the best program that was measured on all seeds, from one leader to the
 next: `gains_by` each mutation, `early_gains` in the first tenth of the commits, and the `largest`
-one, as shares of all. `without_rate` and `states`: whether the leader after each tenth reads no
-`lr`, and how many state variables it has. Of a sample of the programs, with their training stopped
-halfway or after a quarter: the rank correlation (Spearman) with the whole training's scores, and
-the share of the best tenth that a hurdle at the median would have `stopped`.
+one, as shares of all, and what made that one (`largest_by`).
+
+Of the leader after each tenth: whether it reads no `lr` (`without_rate`), how many `states` it has,
+and whether the last leader stems from it (`ancestors`).
+
+Of a sample of the programs, with their training stopped halfway or after a quarter: the rank
+correlation (Spearman) with the whole training's scores, and the share of the best tenth that a
+hurdle at the median would have `stopped`. `first_seeds` are the share of all trainings that such a
+hurdle could shorten: each program's on its first seed.
 
 `ratio` is `common_ancestor`: how many times the population is replaced until one lineage has taken
 it over.
@@ -42,7 +47,7 @@ from optdsl.evolve.judge import JudgeSpec, rank_of
 from optdsl.evolve.store import Commit
 from optdsl.frontend import load
 from optdsl.ir import Program, Role
-from optdsl.passes.live import live_values
+from optdsl.passes.live import live_values, reads_numbers
 from optdsl.tasks.evaluation import BytecodeEvaluator
 from optdsl.tasks.scores import FAILED
 from optdsl.tasks.table import read_task
@@ -136,21 +141,29 @@ def gains_of(history: History, rungs: int) -> list[Gain]:
     return gains
 
 
-def leaders(history: History) -> list[Program]:
+def leaders(history: History) -> list[Commit]:
     """The best program after each tenth of the commits."""
-    best, found = 0, list[Program]()
+    best, found = 0, list[Commit]()
     for i, rank in enumerate(history.ranks):
         best = i if rank > history.ranks[best] else best
         if (i + 1) * 10 // len(history.ranks) > len(found):
-            text = history.texts[history.commits[best].key]
-            found.append(load(Source("<leader>", text)))
+            found.append(history.commits[best])
     return found
 
 
-def live_inputs(program: Program, role: Role) -> int:
-    """How many of them the program reads."""
+def ancestors(commits: Sequence[Commit], of: Commit) -> set[str]:
+    """The keys of a commit and of all that it stems from."""
+    keys = {of.key}
+    while of.parent is not None:
+        of = commits[of.parent - INITIAL]
+        keys.add(of.key)
+    return keys
+
+
+def live_states(program: Program) -> int:
+    """How many state variables the update depends on."""
     live = live_values(program)
-    return sum(bool(live[i]) for i in program.with_role(role))
+    return sum(bool(live[i]) for i in program.states)
 
 
 def stopped_early(spec: JudgeSpec, texts: Sequence[str]) -> dict[str, float]:
@@ -167,7 +180,7 @@ def stopped_early(spec: JudgeSpec, texts: Sequence[str]) -> dict[str, float]:
     for name, divisor in PARTS.items():
         part = scores(divisor)
         trained = (part > FAILED) & (whole > FAILED)
-        found[name] = float(spearmanr(part[trained], whole[trained]).statistic)
+        found[name], _ = map(float, spearmanr(part[trained], whole[trained]))
         found[f"stopped_{name}"] = float(np.mean(part[best] < np.median(part)))
     return found
 
@@ -177,19 +190,25 @@ def measure(spec: JudgeSpec, evaluations: int, seed: int) -> dict[str, Any]:
     tried, history = recipes.TRIED["default"], History()
     result = recipes.search(spec, tried, evaluations, seed, history.see)
     gains = gains_of(history, len(tried.recipe.seeds))
-    total = sum(gain.size for gain in gains)
-    by = Counter[str]()
+    total = sum(gain.size for gain in gains) or 1.0
+    by = dict[str, float]()
     for gain in gains:
-        by[gain.mutation] += gain.size / total
+        by[gain.mutation] = by.get(gain.mutation, 0.0) + gain.size / total
+    largest = max(gains, key=lambda gain: gain.size, default=Gain(0.0, "none", 0.0))
     winners = leaders(history)
+    programs = [load(Source("<leader>", history.texts[one.key])) for one in winners]
+    line = ancestors(history.commits, winners[-1])
     return {
         **{name: statistics.median(values) for name, values in looks(history).items()},
         "gains": len(gains),
         "gains_by": {name: round(share, 3) for name, share in sorted(by.items())},
         "early_gains": sum(gain.size for gain in gains if gain.at < 0.1) / total,
-        "largest": max(gain.size for gain in gains) / total,
-        "without_rate": [not live_inputs(one, Role.LEARNING_RATE) for one in winners],
-        "states": [live_inputs(one, Role.STATE) for one in winners],
+        "largest": largest.size / total,
+        "largest_by": largest.mutation,
+        "without_rate": [not reads_numbers(one, Role.LEARNING_RATE) for one in programs],
+        "states": [live_states(one) for one in programs],
+        "ancestors": [one.key in line for one in winners],
+        "first_seeds": len(history.texts) / result.trainings,
         **stopped_early(spec, list(history.texts.values())),
         "commits": len(history.commits),
         "test": result.test,
