@@ -1,9 +1,9 @@
 """What happens inside of a search: lineages, diversity, where gains come from, what winners lose.
 
     python benchmarks/lineages.py [--json] [--task sparse_regression] [--evaluations 4000]
-                                  [--seeds 5]
+                                  [--seeds 5] [--recipe default]
 
-Searches by the default recipe, of which the last stage, the evolution from the tuned start, is
+Searches by a recipe of `recipes.py`, whose last stage, the evolution from the tuned start, is
 looked at every 500 commits. Medians over the looks, and over the searches:
 
 `common_ancestor`: how many commits back the last common ancestor of the population was made, over
@@ -61,7 +61,8 @@ SAMPLE = 300
 PARTS = {"halfway": 2, "quarter": 4}
 """What their steps are divided by."""
 
-POPULATION = recipes.DEFAULT.population
+SINGLE = [name for name, tried in recipes.TRIED.items() if tried.islands == 1]
+"""Recipes of one search at a time."""
 
 
 @dataclass
@@ -93,12 +94,12 @@ class Gain:
     size: float
 
 
-def common_ancestor(commits: Sequence[Commit], last: int) -> int:
+def common_ancestor(commits: Sequence[Commit], last: int, population: int) -> int:
     """The number of the newest program that all of the population after a commit stem from.
 
     Numbers begin at INITIAL, which stands at 0 in `commits`; a parent is older than its children.
     """
-    newest_first = [-max(i, INITIAL) for i in range(last - POPULATION + 1, last + 1)]
+    newest_first = [-max(i, INITIAL) for i in range(last - population + 1, last + 1)]
     heap = sorted(set(newest_first))
     while len(heap) > 1:
         parent = commits[-heapq.heappop(heap) - INITIAL].parent
@@ -108,7 +109,7 @@ def common_ancestor(commits: Sequence[Commit], last: int) -> int:
     return -heap[0]
 
 
-def looks(history: History) -> dict[str, list[float]]:
+def looks(history: History, population: int) -> dict[str, list[float]]:
     """The population's figures every so many commits."""
     commits, found = history.commits, dict[str, list[float]]()
     born: dict[str, int] = {}
@@ -116,14 +117,14 @@ def looks(history: History) -> dict[str, list[float]]:
         born.setdefault(commit.key, commit.number)
     for last in range(EVERY, len(commits) - 1, EVERY):
         keys = Counter(
-            one.key for one in commits[last - POPULATION + 1 - INITIAL : last + 1 - INITIAL]
+            commits[max(i, INITIAL) - INITIAL].key for i in range(last - population + 1, last + 1)
         )
         (commonest, count), *_ = keys.most_common(1)
         for name, value in {
-            "common_ancestor": (last - common_ancestor(commits, last)) / POPULATION,
-            "distinct": len(keys) / POPULATION,
-            "commonest": count / POPULATION,
-            "commonest_age": (last - born[commonest]) / POPULATION,
+            "common_ancestor": (last - common_ancestor(commits, last, population)) / population,
+            "distinct": len(keys) / population,
+            "commonest": count / population,
+            "commonest_age": (last - born[commonest]) / population,
         }.items():
             found.setdefault(name, []).append(value)
     return found
@@ -185,9 +186,9 @@ def stopped_early(spec: JudgeSpec, texts: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def measure(spec: JudgeSpec, evaluations: int, seed: int) -> dict[str, Any]:
+def measure(spec: JudgeSpec, tried: recipes.Tried, evaluations: int, seed: int) -> dict[str, Any]:
     """One search's figures."""
-    tried, history = recipes.TRIED["default"], History()
+    history = History()
     result = recipes.search(spec, tried, evaluations, seed, history.see)
     gains = gains_of(history, len(tried.recipe.seeds))
     total = sum(gain.size for gain in gains) or 1.0
@@ -198,8 +199,9 @@ def measure(spec: JudgeSpec, evaluations: int, seed: int) -> dict[str, Any]:
     winners = leaders(history)
     programs = [load(Source("<leader>", history.texts[one.key])) for one in winners]
     line = ancestors(history.commits, winners[-1])
+    found = looks(history, tried.recipe.population)
     return {
-        **{name: statistics.median(values) for name, values in looks(history).items()},
+        **{name: statistics.median(values) for name, values in found.items()},
         "gains": len(gains),
         "gains_by": {name: round(share, 3) for name, share in sorted(by.items())},
         "early_gains": sum(gain.size for gain in gains if gain.at < 0.1) / total,
@@ -222,11 +224,12 @@ def main() -> None:
     parser.add_argument("--task", default="sparse_regression")
     parser.add_argument("--evaluations", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--recipe", default="default", choices=SINGLE)
     options = parser.parse_args()
     spec = JudgeSpec(read_task(options.task), 1.0, "bytecode")
     rows: list[dict[str, Any]] = []
     for seed in range(1, options.seeds + 1):
-        rows.append(measure(spec, options.evaluations, seed))
+        rows.append(measure(spec, recipes.TRIED[options.recipe], options.evaluations, seed))
         print(f"  seed {seed}: {json.dumps(rows[-1])}", file=sys.stderr)
     numbers = [name for name, value in rows[0].items() if isinstance(value, float)]
     medians = {name: statistics.median(row[name] for row in rows) for name in numbers}
