@@ -13,7 +13,8 @@ commits ago it was made first, over the population's size.
 
 Gains are of the leader, the best program that was measured on all seeds, from one leader to the
 next: `gains_by` each mutation, `early_gains` in the first tenth of the commits, and the `largest`
-one, as shares of all, and what made that one (`largest_by`).
+one, as shares of all, and what made that one (`largest_by`); and those of new leaders that no
+longer read `lr`, or have fewer states than the one before (`losing_rate`, `losing_state`).
 
 Of the leader after each tenth: whether it reads no `lr` (`without_rate`), how many `states` it has,
 and whether the last leader stems from it (`ancestors`).
@@ -33,7 +34,7 @@ import json
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,6 +84,10 @@ class History:
         if commit.judged is not None:
             self.texts[commit.key] = commit.judged.text
 
+    def program(self, key: str) -> Program:
+        """The program of that key."""
+        return load(Source("<program>", self.texts[key]))
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -92,6 +97,9 @@ class Gain:
     """When, as a share of the commits."""
     mutation: str
     size: float
+    before: str
+    after: str
+    """The leaders' keys."""
 
 
 def common_ancestor(commits: Sequence[Commit], last: int, population: int) -> int:
@@ -132,13 +140,13 @@ def looks(history: History, population: int) -> dict[str, list[float]]:
 
 def gains_of(history: History, rungs: int) -> list[Gain]:
     """The leader's."""
-    best, gains = -np.inf, list[Gain]()
+    best, before, gains = -np.inf, "", list[Gain]()
     for commit, (reached, estimate) in zip(history.commits, history.ranks, strict=True):
         if reached == rungs and estimate > best:
             if best > -np.inf:
                 at = commit.number / len(history.commits)
-                gains.append(Gain(at, commit.mutation, estimate - best))
-            best = estimate
+                gains.append(Gain(at, commit.mutation, estimate - best, before, commit.key))
+            best, before = estimate, commit.key
     return gains
 
 
@@ -159,6 +167,20 @@ def ancestors(commits: Sequence[Commit], of: Commit) -> set[str]:
         of = commits[of.parent - INITIAL]
         keys.add(of.key)
     return keys
+
+
+def reads_rate(program: Program) -> bool:
+    """Whether the update depends on the learning rate."""
+    return reads_numbers(program, Role.LEARNING_RATE)
+
+
+def losing(history: History, gains: Sequence[Gain], count: Callable[[Program], int]) -> float:
+    """The sum of the gains whose new leader has less of something than the one before."""
+    return sum(
+        gain.size
+        for gain in gains
+        if count(history.program(gain.after)) < count(history.program(gain.before))
+    )
 
 
 def live_states(program: Program) -> int:
@@ -195,9 +217,9 @@ def measure(spec: JudgeSpec, tried: recipes.Tried, evaluations: int, seed: int) 
     by = dict[str, float]()
     for gain in gains:
         by[gain.mutation] = by.get(gain.mutation, 0.0) + gain.size / total
-    largest = max(gains, key=lambda gain: gain.size, default=Gain(0.0, "none", 0.0))
+    largest = max(gains, key=lambda gain: gain.size, default=Gain(0.0, "none", 0.0, "", ""))
     winners = leaders(history)
-    programs = [load(Source("<leader>", history.texts[one.key])) for one in winners]
+    rates = [reads_rate(history.program(one.key)) for one in winners]
     line = ancestors(history.commits, winners[-1])
     found = looks(history, tried.recipe.population)
     return {
@@ -207,8 +229,10 @@ def measure(spec: JudgeSpec, tried: recipes.Tried, evaluations: int, seed: int) 
         "early_gains": sum(gain.size for gain in gains if gain.at < 0.1) / total,
         "largest": largest.size / total,
         "largest_by": largest.mutation,
-        "without_rate": [not reads_numbers(one, Role.LEARNING_RATE) for one in programs],
-        "states": [live_states(one) for one in programs],
+        "losing_rate": losing(history, gains, reads_rate) / total,
+        "losing_state": losing(history, gains, live_states) / total,
+        "without_rate": [not reads for reads in rates],
+        "states": [live_states(history.program(one.key)) for one in winners],
         "ancestors": [one.key in line for one in winners],
         "first_seeds": len(history.texts) / result.trainings,
         **stopped_early(spec, list(history.texts.values())),
