@@ -20,9 +20,9 @@ Of the leader after each tenth: whether it reads no `lr` (`without_rate`), how m
 and whether the last leader stems from it (`ancestors`).
 
 Of a sample of the programs, with their training stopped halfway or after a quarter: the rank
-correlation (Spearman) with the whole training's scores, and the share of the best tenth that a
-hurdle at the median would have `stopped`. `first_seeds` are the share of all trainings that such a
-hurdle could shorten: each program's on its first seed.
+correlation (Spearman) with the whole training's scores, and the share of the best tenth that is
+not in the better half then, or the best quarter (`stopped` by a hurdle there). `first_seeds` are
+the share of all trainings that such a hurdle could shorten: each program's on its first seed.
 
 `ratio` is `common_ancestor`: how many times the population is replaced until one lineage has taken
 it over.
@@ -61,6 +61,9 @@ SAMPLE = 300
 
 PARTS = {"halfway": 2, "quarter": 4}
 """What their steps are divided by."""
+
+HURDLES = (50, 75)
+"""Percentages of the programs that are not trained on."""
 
 SINGLE = [name for name, tried in recipes.TRIED.items() if tried.islands == 1]
 """Recipes of one search at a time."""
@@ -204,7 +207,9 @@ def stopped_early(spec: JudgeSpec, texts: Sequence[str]) -> dict[str, float]:
         part = scores(divisor)
         trained = (part > FAILED) & (whole > FAILED)
         found[name], _ = map(float, spearmanr(part[trained], whole[trained]))
-        found[f"stopped_{name}"] = float(np.mean(part[best] < np.median(part)))
+        for share in HURDLES:
+            missed = part[best] < np.percentile(part, share)
+            found[f"stopped_{name}_{share}"] = float(np.mean(missed))
     return found
 
 
