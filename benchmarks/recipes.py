@@ -292,6 +292,7 @@ class Compared:
     """None if at least half of the finds diverge."""
     better: int
     """Searches that ended better than the default's of the same seed."""
+    worse: int
     p: float
     """Two-sided, by Wilcoxon's signed ranks; 1 if all ended alike."""
 
@@ -301,7 +302,8 @@ def compared(values: Sequence[float], default: Sequence[float]) -> Compared:
     median = statistics.median(values)
     gains = [max(a, LOWEST) - max(b, LOWEST) for a, b in zip(values, default, strict=True)]
     _, p = map(float, wilcoxon(gains)) if any(gains) else (0.0, 1.0)
-    return Compared(median if median > FAILED else None, sum(gain > 0 for gain in gains), p)
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return Compared(median if median > FAILED else None, better, worse, p)
 
 
 def main() -> None:
@@ -341,7 +343,9 @@ def main() -> None:
     for name, values in test.items():
         print(f"{name:<28} {'  '.join(f'{value:.4f}' for value in values)}")
         one = beside[name]
-        print(f"{'':<28} median {one.median}, better {one.better} times, p {one.p:.3f}")
+        print(
+            f"{'':<28} median {one.median}, better {one.better}, worse {one.worse}, p {one.p:.3f}"
+        )
 
 
 if __name__ == "__main__":
