@@ -22,7 +22,7 @@ from optdsl.backends.emit_body import Body, Field, emit_body
 from optdsl.ir import Program, Role
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
 from optdsl.passes.by_leaf import LABEL, has_labels
-from optdsl.passes.finite_weights import begun_with_weights
+from optdsl.passes.first_weights import begun_with_weights
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values, remove_dead_state

@@ -18,8 +18,8 @@ from optdsl.backends.tracer import NOTHING, Blocks, Traced, Tracer, is_nothing
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
-from optdsl.passes.choices import Branches, choices, not_yet
 from optdsl.passes.infer import infer
+from optdsl.passes.live import needed_by
 from optdsl.passes.overwrites import Outputs, Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
@@ -68,6 +68,18 @@ def _first(leaf: Leaf, like: Any, is_copy: bool) -> jax.Array:
     if like is None:
         return jnp.zeros(leaf.shape, leaf.dtype)
     return jnp.zeros_like(like, dtype=leaf.dtype)
+
+
+def numbers_of_weights(
+    program: Program, values: Mapping[str, int], weights: Sequence[Any], labels: Labels = None
+) -> dict[str, Any]:
+    """Numbers that depend on the weights alone, by the names given in `values`."""
+    types, tracer, _ = _prepared(program, weights, weights, labels)
+    found: dict[int, Any] = dict.fromkeys(program.with_role(Role.WEIGHT), weights)
+    evaluated = _Evaluated(program, tracer, types, found)
+    first = len(program.inputs)
+    evaluated.add(sorted(v for v in needed_by(program, [*values.values()]) if v >= first), {})
+    return {name: found[value] for name, value in values.items()}
 
 
 def apply_program(
@@ -154,7 +166,7 @@ def apply_to_arrays(
 
     first = len(program.inputs)
     rest = [v for v in range(first, first + len(program.operations)) if v not in known]
-    evaluated = _Evaluated(program, tracer, types, choices(program), found)
+    evaluated = _Evaluated(program, tracer, types, found)
     evaluated.add(rest, order.made_after)
     blocks = evaluated.operand(program.outputs[0]).value
     update = [jnp.asarray(b, leaf.dtype) for b, leaf in zip(blocks, gradient_types, strict=True)]
@@ -174,45 +186,17 @@ class _Evaluated:
     program: Program
     tracer: Tracer
     types: Sequence[ValueType]
-    choices: Mapping[int, Branches]
     found: dict[int, Any]
 
     def add(self, values: Sequence[int], made_after: Mapping[int, Sequence[int]]) -> None:
-        """Compute results, in order; what only a choice needs, as it is made."""
-        later = not_yet(values, self.choices)
+        """Compute results, in order."""
         for value in values:
-            if value in later:
-                continue
-            if value in self.choices:
-                self.found[value] = self._chosen(value)
-                continue
             op, args, _ = self.program.operations[value - len(self.program.inputs)]
             operands = [self.operand(arg) for arg in args]
             new = self.tracer.apply(value, op, operands, self.types[value])
             self.found[value] = new.value
             for earlier in made_after.get(value, ()):
                 self.found[value] = _after_value(self.operand(value), self.operand(earlier))
-
-    def _chosen(self, choice: int) -> Any:
-        """A number that is one of two, of which the other is not computed."""
-        op, (a, b, *either), _ = self.program.operations[choice - len(self.program.inputs)]
-        compared = [self.operand(a), self.operand(b), *(Traced(Kind.SCALAR, x) for x in (1.0, 0.0))]
-        is_first = self.tracer.apply(choice, op, compared, self.types[choice]).value
-        if is_nothing(is_first):
-            return is_first
-
-        def computed(position: int) -> Any:
-            branch = replace(self, found=dict(self.found))
-            branch.add(sorted(self.choices[choice][position]), {})
-            return jnp.asarray(branch.operand(either[position]).value, self.tracer.scalar)
-
-        if not is_traced([is_first]):
-            return computed(0 if is_first == 1 else 1)
-        # In a `shard_map` numbers may differ between devices, and what both branches give would
-        # have to differ over the same axes.
-        if jax.sharding.get_abstract_mesh().manual_axes:
-            return jnp.where(is_first == 1, computed(0), computed(1))
-        return lax.cond(is_first == 1, lambda: computed(0), lambda: computed(1))
 
     def operand(self, value: int) -> Traced:
         return _operand(self.program, self.found, self.types, value)

@@ -19,6 +19,7 @@ from optdsl.backends.jax_lowering import (
     first_state,
     is_by_leaf,
     is_traced,
+    numbers_of_weights,
     scalars,
 )
 from optdsl.backends.leaf_errors import check_leaves
@@ -26,11 +27,11 @@ from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.descent import descent
-from optdsl.passes.finite_weights import begun_with_weights, without_zero_decay
+from optdsl.passes.finite_weights import without_zero_decay
 from optdsl.passes.fold import default_values
 from optdsl.passes.live import live_values, reads_numbers
 from optdsl.passes.overwrites import overwrites
-from optdsl.passes.pipeline import prepare
+from optdsl.passes.pipeline import prepare_with_weights
 
 LABELS = "labels"
 
@@ -106,7 +107,8 @@ def _transformation(
     program: Program, learning_rate: Any, hyperparameters: dict[str, Any], labels: Any
 ) -> optax.GradientTransformationExtraArgs:
     constants = {k: float(v) for k, v in hyperparameters.items() if _is_constant(v)}
-    prepared = begun_with_weights(prepare(program, constants))
+    summed = prepare_with_weights(program, constants)
+    prepared = summed.program
     others = {k: v for k, v in hyperparameters.items() if k not in constants}
     names = {prepared.inputs[i].name for i in prepared.states}
     without_zeros = without_zero_decay(prepared)
@@ -115,7 +117,9 @@ def _transformation(
 
     def init_fn(params: Any) -> OptimizerState:
         leaves, structure = jax.tree.flatten(params)
-        state = first_state(prepared, leaves, labels_of(labels, params))
+        numbers = labels_of(labels, params)
+        state = first_state(prepared, leaves, numbers)
+        state |= numbers_of_weights(summed.original, summed.sums, leaves, numbers)
         return OptimizerState(jnp.zeros((), jnp.int32), _unflatten(state, structure))
 
     def update_fn(

@@ -62,8 +62,10 @@ class Tracer:
         match op.over:
             case Over.NOTHING:
                 return self._elementwise(value, op, args, result, [], 1)
-            case Over.TREE:
+            case Over.TREE if any(value in plan.live for plan in self.plans):
                 return self._over_tree(value, op, args, result)
+            case Over.TREE:
+                return self._each(value, result, lambda i: NOTHING)
             case Over.MATRIX:
                 return self._each(value, result, self._on_matrices(op, args, result))
             case Over.ARRAY | Over.ROW | Over.COLUMN:

@@ -3,7 +3,7 @@
 from optdsl.ir.builder import Builder
 from optdsl.ir.printer import annotation_text, operand_text, print_operation, print_program
 from optdsl.ir.program import INPUT_KINDS, Input, Operation, Program, Role
-from optdsl.ir.rewrite import keep, rewrite
+from optdsl.ir.rewrite import keep, rewrite, take
 from optdsl.ir.verify import VerificationError, verify
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "print_operation",
     "print_program",
     "rewrite",
+    "take",
     "verify",
 ]

@@ -107,8 +107,9 @@ def _find_live(program: Program, plans: list[LeafPlan]) -> None:
         if value < first:
             read = [new_value[value]] if value in new_value else []
         else:
-            args, chosen = program.operations[value - first].args, plan.chosen.get(value)
+            (op, args, _), chosen = program.operations[value - first], plan.chosen.get(value)
             read = args if chosen is None else (args[chosen],)
+            is_scalar = is_scalar or op.over is Over.TREE
         readers = plans if is_scalar else (plan,)
         stack.extend((arg, reader) for arg in read for reader in readers)
     for plan in plans:

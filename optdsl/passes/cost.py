@@ -18,7 +18,7 @@ from optdsl.ops.kinds import last_scalar
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.fold import default_values
 from optdsl.passes.infer import infer
-from optdsl.passes.pipeline import prepare
+from optdsl.passes.pipeline import prepare_with_weights
 from optdsl.passes.shapes import Leaf, infer_leaves
 
 ITEM_SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
@@ -31,7 +31,7 @@ class Bytes:
     bytes_read: int
     """Of weights, gradients and live states."""
     bytes_written: int
-    """Of weights and live states."""
+    """Of weights and of live states that change."""
     bytes_kept: int
     """Of live states, from step to step."""
 
@@ -52,7 +52,7 @@ def cost_per_weight(program: Program, dtype: str) -> Cost:
         program: a valid program; its hyperparameters are taken to be constants.
         dtype: of weights and gradients, and of states that name none of their own.
     """
-    live = prepare(program, default_values(program))
+    live = prepare_with_weights(program, default_values(program)).program
     kinds = infer(live)
     arrays = {value for value, kind in enumerate(kinds) if kind == Kind.ARRAY}
     moved = _bytes(live, Leaf((), dtype), arrays)
@@ -72,7 +72,7 @@ def leaf_bytes(program: Program, leaf: Leaf) -> Bytes:
         program: a valid program; its hyperparameters are taken to be constants.
         leaf: shape and dtype of the weights and the gradients.
     """
-    live = prepare(program, default_values(program))
+    live = prepare_with_weights(program, default_values(program)).program
     (plan,) = leaf_plans(live, [leaf.shape])
     # Scalars belong to no leaf and are kept whatever the leaves.
     scalars = {state for state in live.states if live.inputs[state].kind == Kind.SCALAR}
@@ -82,7 +82,7 @@ def leaf_bytes(program: Program, leaf: Leaf) -> Bytes:
 def bytes_depend_on_shape(program: Program) -> bool:
     """Whether the bytes of weight arrays are not those per weight times the size, single numbers
     aside: where rules by leaf decide, and where rows, columns or matrices are kept."""
-    live = prepare(program, default_values(program))
+    live = prepare_with_weights(program, default_values(program)).program
     kinds = {live.inputs[state].kind for state in live.states}
     decided = leaf_plans(live, [()])[0].chosen
     return bool(decided or kinds - {*NUMBERS, Kind.ARRAY})
@@ -94,8 +94,11 @@ def _bytes(live: Program, leaf: Leaf, counted: Set[int]) -> Bytes:
     read = {arg for operation in live.operations for arg in operation.args} | set(live.outputs)
     size = _size(leaf)
     gradient = size * any(i in read and i in counted for i in live.with_role(Role.GRADIENT))
-    kept = sum(_size(types[state].leaves[0]) for state in live.states if state in counted)
-    return Bytes(size + gradient + kept, size + kept, kept)
+    sizes = {state: _size(types[state].leaves[0]) for state in live.states if state in counted}
+    kept = sum(sizes.values())
+    new = zip(live.states, live.outputs[1:], strict=True)
+    written = sum(sizes.get(state, 0) for state, value in new if value != state)
+    return Bytes(size + gradient + kept, size + written, kept)
 
 
 def _size(leaf: Leaf) -> int:

@@ -6,6 +6,8 @@ liveness is a fixpoint over the training loop, found by one walk in which reachi
 reaches the value returned for it. In the paper's Programs 4 and 8 the state `m` is dead.
 """
 
+from collections.abc import Collection, Iterable
+
 from optdsl.ir import Program, Role
 from optdsl.ops import Over
 
@@ -42,18 +44,25 @@ def reads_numbers(program: Program, role: Role) -> bool:
     return any(i in read for i in program.with_role(role))
 
 
+def needed_by(program: Program, values: Iterable[int], around: Collection[int] = ()) -> set[int]:
+    """The inputs and results that values are computed from in a step, themselves included, on paths
+    around some others."""
+    first, found, stack = len(program.inputs), set[int](), list(values)
+    while stack:
+        value = stack.pop()
+        if value < 0 or value in found or value in around:
+            continue
+        found.add(value)
+        if value >= first:
+            stack.extend(program.operations[value - first].args)
+    return found
+
+
 def remove_dead_code(program: Program) -> Program:
     """The program without statements that no output depends on; all inputs stay."""
     first = len(program.inputs)
-    used = bytearray(first + len(program.operations))
-    stack = list(program.outputs)
-    while stack:
-        value = stack.pop()
-        if value >= 0 and not used[value]:
-            used[value] = 1
-            if value >= first:
-                stack.extend(program.operations[value - first].args)
-    keep = [i for i in range(len(program.operations)) if used[first + i]]
+    used = needed_by(program, program.outputs)
+    keep = [i for i in range(len(program.operations)) if first + i in used]
     return program.rebuilt(frozenset(range(first)), keep)
 
 

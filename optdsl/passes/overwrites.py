@@ -6,13 +6,13 @@ XLA does not see that, and keeps the old value by copying the array.
 """
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from optdsl.ir import Program, Role
 from optdsl.ops import BY_NAME, NUMBERS, Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
+from optdsl.passes.live import needed_by
 
 Outputs = list[int]
 """Positions in `Program.outputs`: 0 is the update, and the others are states."""
@@ -61,7 +61,7 @@ def made_after(program: Program) -> dict[int, list[int]]:
             continue
         op, args, _ = program.operations[new - first]
         arrays = {arg for arg in args if arg >= 0 and kinds[arg] == Kind.ARRAY}
-        earlier = [n for n in numbers if first <= n < new and state in _needed_by(program, n)]
+        earlier = [n for n in numbers if first <= n < new and state in needed_by(program, [n])]
         if new in read and (earlier or (len(arrays) == 1 and op.over is not Over.MATRIX)):
             earlier.append(new)
         if earlier:
@@ -109,11 +109,11 @@ def made_again(program: Program, own: int) -> list[int]:
             return []
         values.add(value)
         stack.extend(args)
-    if not any(values & _needed_by(program, new) for new in {outputs[0], *stored}):
+    if not any(values & needed_by(program, [new]) for new in {outputs[0], *stored}):
         return []
     # XLA keeps a quotient that one loop reads twice.
     costly = {v for v in values if program.operations[v - first].op in QUOTIENTS_AND_ROOTS}
-    for loop in (values, {v for v in _needed_by(program, outputs[0]) if v >= first}):
+    for loop in (values, {v for v in needed_by(program, [outputs[0]]) if v >= first}):
         reads = Counter(arg for v in loop for arg in program.operations[v - first].args)
         if any(reads[value] > 1 for value in costly):
             return []
@@ -142,7 +142,7 @@ def write_order(program: Program) -> list[tuple[int, Outputs]]:
     for reader in readers:  # which grows: a state that waits is a reader that comes late
         for own, state in rest.items():
             new = program.outputs[reader]
-            reads = own != reader and state in _needed_by(program, new, around[own])
+            reads = own != reader and state in needed_by(program, [new], around[own])
             if reads and own not in late.get(reader, []):
                 late.setdefault(own, []).append(reader)
                 readers += [own] if own not in readers else []
@@ -164,18 +164,4 @@ def _equal_on_leaves(program: Program, value: int) -> set[int]:
             arguments = program.operations[value - first].args[2:]
             stack += [arg for arg in arguments if arg >= first]
             found.update(stack)
-    return found
-
-
-def _needed_by(program: Program, value: int, around: Collection[int] = ()) -> set[int]:
-    """The inputs and results that a value is computed from, itself included, on paths around some
-    others."""
-    first, found, stack = len(program.inputs), set[int](), [value]
-    while stack:
-        value = stack.pop()
-        if value < 0 or value in found or value in around:
-            continue
-        found.add(value)
-        if value >= first:
-            stack.extend(program.operations[value - first].args)
     return found

@@ -1,8 +1,9 @@
-"""The order of the passes that every lowering begins with."""
+"""The order of the passes that lowerings begin with."""
 
 from collections.abc import Mapping
 
 from optdsl.ir import Program
+from optdsl.passes.first_weights import FirstSums, begun_with_weights, with_first_sums
 from optdsl.passes.fold import bind, fold_constants
 from optdsl.passes.live import remove_dead_state
 
@@ -19,3 +20,9 @@ def prepare(program: Program, constants: Mapping[str, float]) -> Program:
         constants: values of hyperparameters by name; the others stay inputs.
     """
     return remove_dead_state(fold_constants(bind(program, constants)))
+
+
+def prepare_with_weights(program: Program, constants: Mapping[str, float]) -> FirstSums:
+    """What there is to compute where states are made for the weights of the first step, as those of
+    optax are; arguments as in `prepare`."""
+    return with_first_sums(begun_with_weights(prepare(program, constants)))

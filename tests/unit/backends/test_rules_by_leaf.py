@@ -93,6 +93,34 @@ def test_sums_of_numbers_that_shapes_tell() -> None:
     assert certify(program, "of_shapes", steps=5, seeds=(0,)).agreed
 
 
+CLIPPED = """def train(w, g, m, lr):
+    x = where(rank(w) == 2, m, g)
+    m = clip_by_global_norm(m + g, 1)
+    return lr * x, m
+"""
+
+
+@pytest.mark.parametrize("only", ["matrices", "vectors", "both"])
+def test_a_clipped_state_that_some_leaves_need_adds_up_all(only: str) -> None:
+    leaves = {"matrices": [(3, 4)], "vectors": [(4,)], "both": [(3, 4), (4,)]}[only]
+    weights = [jnp.ones(shape) for shape in leaves]
+    gradients = [jnp.arange(4.0) + w for w in weights]
+    program = load(Source("<string>", CLIPPED))
+    known: dict[str, Any] | None = None
+    txs = [compiled(CLIPPED), emitted(CLIPPED)]
+    states = [tx.init(weights) for tx in txs]
+    for _ in range(3):
+        wanted = reference_step(program, weights, gradients, known, 0.1)
+        known = wanted.state
+        for i, tx in enumerate(txs):
+            for update in (tx.update, jax.jit(tx.update)):
+                updates, new = update(gradients, states[i], weights)
+                for mine, other in zip(updates, wanted.update, strict=True):
+                    np.testing.assert_allclose(mine, -other, rtol=1e-6)
+            states[i] = new
+    assert certify(program, "clipped", steps=5, seeds=(0,)).agreed
+
+
 def test_numbers_of_shapes_are_known_and_decide() -> None:
     program = load(Source("<string>", TWO))
     matrix, vector = leaf_plans(program, [(3, 4), (4,)])

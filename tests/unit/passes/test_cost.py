@@ -29,6 +29,8 @@ N = 1 << 16
         ("def train(g, m: bfloat16):\n    return m, m + g\n", Cost(10, 6, 2, 2)),
         ("def train(w):\n    return where(w < 0, w, 2 * w)\n", Cost(4, 4, 0, 4)),
         ("def train(g):\n    return g / global_norm(g)\n", Cost(8, 4, 0, 4)),
+        ("def train(w, g, z, step):\n    z = where(step == 1, w, z)\n    return g * (w - z), z\n",
+         Cost(12, 4, 4, 3)),
         ("def train(g, c: scalar, lr):\n    return lr * c * g, c + 1\n", Cost(8, 4, 0, 2)),
     ],
 )  # fmt: skip
