@@ -14,13 +14,14 @@ import numpy as np
 import optax
 from jax import core, lax
 
+from optdsl.backends.placement import are_placed_alike, placed_like, zeros
 from optdsl.backends.tracer import NOTHING, Blocks, Traced, Tracer, is_nothing
-from optdsl.ir import Program, Role
+from optdsl.ir import Input, Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
 from optdsl.passes.live import needed_by
-from optdsl.passes.overwrites import Outputs, Overwrites
+from optdsl.passes.overwrites import Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
 NO_ORDER = Overwrites()
@@ -47,27 +48,26 @@ def first_state(program: Program, weights: Sequence[Any], labels: Labels = None)
     leaves = leaf_types(weights)
     types = infer_leaves(program, leaves)
     plans = leaf_plans(program, [leaf.shape for leaf in leaves], labels)
-    zeros: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for state in program.states:
-        is_scalar = types[state].kind == Kind.SCALAR
-        live = [True] if is_scalar else [state in plan.live for plan in plans]
-        # Like the weights where the shapes are theirs: so sharded like them too.
-        likes = weights if types[state].kind == Kind.ARRAY else [None] * len(live)
-        blocks = [
-            _first(leaf, like, program.inputs[state].begins_as_weights) if is_live else NOTHING
-            for leaf, like, is_live in zip(types[state].leaves, likes, live, strict=True)
-        ]
-        zeros[program.inputs[state].name] = blocks[0] if is_scalar else blocks
-    return zeros
+        entry, leaves = program.inputs[state], types[state].leaves
+        if entry.kind == Kind.SCALAR:
+            found[entry.name] = zeros((), leaves[0].dtype, weights)
+        else:
+            found[entry.name] = [
+                _first(entry, leaf, weight) if state in plan.live else NOTHING
+                for leaf, weight, plan in zip(leaves, weights, plans, strict=True)
+            ]
+    return found
 
 
-def _first(leaf: Leaf, like: Any, is_copy: bool) -> jax.Array:
-    """A block of zeros, or a copy, placed as the weights `like` are."""
-    if is_copy:
-        return jnp.array(like)
-    if like is None:
-        return jnp.zeros(leaf.shape, leaf.dtype)
-    return jnp.zeros_like(like, dtype=leaf.dtype)
+def _first(entry: Input, leaf: Leaf, weight: Any) -> jax.Array:
+    """A block of zeros or a copy of the weights, sharded as they are where it has their shape."""
+    if entry.begins_as_weights:
+        return jnp.array(weight)
+    if entry.kind == Kind.ARRAY:
+        return jnp.zeros_like(weight, dtype=leaf.dtype)
+    return zeros(leaf.shape, leaf.dtype, [weight])
 
 
 def numbers_of_weights(
@@ -172,9 +172,8 @@ def apply_to_arrays(
     update = [jnp.asarray(b, leaf.dtype) for b, leaf in zip(blocks, gradient_types, strict=True)]
     states = [evaluated.new_state(i) for i in range(len(program.states))]
     if order.late and weights is not None:
-        again = order.again if _are_placed_alike(weights, gradients) else {}
         made = optax.apply_updates(weights, update)
-        states = _in_order(evaluated, order.late, again, made, states)
+        states = _in_order(evaluated, order, made, states)
     names = [program.inputs[state].name for state in program.states]
     return update, dict(zip(names, states, strict=True))
 
@@ -202,9 +201,10 @@ class _Evaluated:
         return _operand(self.program, self.found, self.types, value)
 
     def new_state(self, position: int) -> Any:
-        """A state variable's new value as it is stored."""
+        """A state variable's new value as it is stored, placed as its old one."""
         state, new = self.program.states[position], self.program.outputs[position + 1]
-        return self.tracer.stored(state, self.operand(new), self.types[state])
+        stored = self.tracer.stored(state, self.operand(new), self.types[state])
+        return jax.tree.map(placed_like, stored, self.found[state])
 
     def again(self, values: Sequence[int], earlier: Sequence[Blocks]) -> "_Evaluated":
         """Some results computed once more, from arrays that are read after others are made."""
@@ -224,38 +224,26 @@ class _Evaluated:
 
 
 def _in_order(
-    evaluated: _Evaluated,
-    late: Sequence[tuple[int, Outputs]],
-    again: Mapping[int, Sequence[int]],
-    weights: Any,
-    states: list[Any],
+    evaluated: _Evaluated, order: Overwrites, weights: Any, states: list[Any]
 ) -> list[Any]:
     """The states' new values, each made after what reads its old value.
 
     Args:
         evaluated: all values of the step.
-        late: as in `Overwrites`.
-        again: as in `Overwrites`.
+        order: what to make after what.
         weights: the new weights' leaves, written as `optax.apply_updates` does, so that they are
             the caller's own.
         states: the new values.
     """
     made: list[Any] = [weights, *states]
-    for own, readers in late:
+    for own, readers in order.late:
         earlier = [made[reader] for reader in readers]
-        if own in again:
-            made[own] = evaluated.again(again[own], earlier).new_state(own - 1)
+        if own in order.again:
+            made[own] = evaluated.again(order.again[own], earlier).new_state(own - 1)
         else:
             for blocks in earlier:
                 made[own] = _each_after(made[own], blocks)
     return made[1:]
-
-
-def _are_placed_alike(weights: Sequence[Any], gradients: Sequence[Any]) -> bool:
-    """Whether none is sharded otherwise by its type, where meshes are explicit: nothing can then be
-    made after both without communication."""
-    pairs = zip(weights, gradients, strict=True)
-    return all(jax.typeof(w).sharding == jax.typeof(g).sharding for w, g in pairs)
 
 
 def is_traced(values: Sequence[Any]) -> bool:
@@ -313,10 +301,13 @@ def after(new: jax.Array, earlier: jax.Array) -> jax.Array:
     """`new`, bit for bit, but made after `earlier`, a number or an array of the same shape.
 
     A number equals itself or does not. XLA does not see that, and orders the two loops; LLVM does,
-    and reads nothing. Elementwise, so that sharded arrays need no communication for it. An array
-    made after itself is a function of two arrays to XLA, so kept and not computed again.
+    and reads nothing. Elementwise, so that sharded arrays need no communication for it; there is no
+    order where they are sharded differently. An array made after itself is a function of two arrays
+    to XLA, so kept and not computed again.
     """
     if is_nothing(new) or is_nothing(earlier):
+        return new
+    if earlier.ndim and not are_placed_alike(new, earlier):
         return new
     either = lax.bitwise_or(lax.eq(earlier, earlier), lax.ne(earlier, earlier))
     return lax.select(either, new, lax.full_like(new, 0))

@@ -23,6 +23,7 @@ from optdsl.backends.jax_lowering import (
     scalars,
 )
 from optdsl.backends.leaf_errors import check_leaves
+from optdsl.backends.placement import zeros
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind
 from optdsl.passes.by_leaf import has_labels
@@ -120,7 +121,7 @@ def _transformation(
         numbers = labels_of(labels, params)
         state = first_state(prepared, leaves, numbers)
         state |= numbers_of_weights(summed.original, summed.sums, leaves, numbers)
-        return OptimizerState(jnp.zeros((), jnp.int32), _unflatten(state, structure))
+        return OptimizerState(zeros((), "int32", leaves), _unflatten(state, structure))
 
     def update_fn(
         updates: Any, state: Any, params: Any = None, **extra_args: Any

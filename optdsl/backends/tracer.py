@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from optdsl.backends.placement import reshaped, whole
 from optdsl.ops import Kind, OpDef, Over
 from optdsl.ops.expression import lower_function, sum_functions
 from optdsl.ops.kinds import broadcast, last_scalar
@@ -125,7 +126,7 @@ class Tracer:
             if all(isinstance(number, float) for number in mine):
                 mine = [jnp.asarray(number, dtype) for number in mine]
             block = lower(jnp, mine, sums, n)
-            return _as_leaf(block.reshape(leaf.shape) if as_matrix else block, leaf)
+            return _as_leaf(reshaped(block, leaf.shape) if as_matrix else block, leaf)
 
         return self._each(value, result, one)
 
@@ -157,14 +158,14 @@ class Tracer:
         def one(i: int) -> Any:
             block = jnp.asarray(self._cast(arg, i, arg.kind, self.scalar), self.scalar)
             if axis is not None:
-                block = block.reshape(_matrix(arg.kind, self.shapes[i]))
+                block = reshaped(block, _matrix(arg.kind, self.shapes[i]))
             n = block.size if axis is None else block.shape[axis]
             sums = [
                 jnp.sum(function(jnp, [block]), axis=axis, keepdims=axis is not None)
                 for function in sum_functions(op)
             ]
             total = jnp.asarray(lower_function(op)(jnp, [None], sums, n), self.scalar)
-            return total.reshape(result.leaves[i].shape)
+            return reshaped(total, result.leaves[i].shape)
 
         return one
 
@@ -176,7 +177,8 @@ class Tracer:
         def view(arg: Traced, i: int, dtype: str) -> Any:
             if arg.kind == Kind.SCALAR:
                 return self._cast(arg, i, Kind.SCALAR, dtype)
-            return jnp.asarray(arg.value[i], dtype).reshape(_matrix(arg.kind, self.shapes[i]))
+            block = whole(jnp.asarray(arg.value[i], dtype))
+            return block.reshape(_matrix(arg.kind, self.shapes[i]))
 
         def one(i: int) -> Any:
             leaf = result.leaves[i]
@@ -191,7 +193,7 @@ class Tracer:
             return _in_dtype(arg.value[i], dtype)
         block = self._cast(arg, i, arg.kind, dtype)
         if as_matrix and arg.kind == Kind.ARRAY and not isinstance(block, float):
-            return block.reshape(matrix_shape(self.shapes[i]))
+            return reshaped(block, matrix_shape(self.shapes[i]))
         return block
 
     def _cast(self, arg: Traced, i: int, kind: Kind, dtype: str) -> Any:
@@ -205,7 +207,7 @@ class Tracer:
             return block
         block = _in_dtype(block, dtype)
         if kind == Kind.ARRAY and arg.kind not in (Kind.SCALAR, Kind.ARRAY, Kind.PER_ARRAY):
-            block = jnp.broadcast_to(block, matrix_shape(self.shapes[i])).reshape(self.shapes[i])
+            block = reshaped(jnp.broadcast_to(block, matrix_shape(self.shapes[i])), self.shapes[i])
         return block
 
 
