@@ -222,7 +222,7 @@ def climb(job: Job, at_once: int | None = SIDE_BY_SIDE) -> Climb:
     Args:
         job: what to judge.
         at_once: how many seeds to ask for together at most; None: all of a rung. The scores don't
-            depend on it.
+            depend on it, but for rounding.
     """
     scores: list[Score] = []
     for floor, seeds in zip((-math.inf, *job.floors), job.rungs, strict=False):

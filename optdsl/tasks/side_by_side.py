@@ -2,6 +2,7 @@
 
 What is trained is a row: a program with one seed. A call has the same number of rows whatever is
 asked for, so that nothing is compiled twice, and no result depends on what else is trained with it.
+One by one, the same trainings may be rounded otherwise.
 """
 
 from collections.abc import Callable, Sequence
@@ -49,7 +50,10 @@ class SideBySideEvaluator:
 
         Raises:
             UnsupportedProgram: if the task's weights are not float32.
+            ValueError: if there is no seed.
         """
+        if not seeds:
+            raise ValueError("an evaluator needs a seed at least")
         self.task = task
         self._places = {seed: i for i, seed in enumerate(seeds)}
         self._weights, self._plan = stacked_seeds(task, seeds)
@@ -67,8 +71,15 @@ class SideBySideEvaluator:
             codes: programs, from `encoded`.
             seeds: of each program, among the evaluator's.
             learning_rate: the peak of the task's schedule.
+
+        Raises:
+            ValueError: if a seed is not among the evaluator's, or a program has no list of them.
         """
-        rows = [(i, seed) for i, its in enumerate(seeds) for seed in its]
+        rows = [
+            (i, seed) for i, (_, its) in enumerate(zip(codes, seeds, strict=True)) for seed in its
+        ]
+        if unknown := {seed for _, seed in rows} - self._places.keys():
+            raise ValueError(f"not the evaluator's seeds: {sorted(unknown)}")
         found: dict[tuple[int, int], tuple[float, float]] = {}
         for machine in MACHINES:
             mine = [row for row in rows if codes[row[0]][0] == machine]

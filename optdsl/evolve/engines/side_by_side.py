@@ -37,6 +37,8 @@ class SideBySideEngine:
         self._evaluator = cache(lambda seeds: SideBySideEvaluator(self._task, seeds))
         self._waiting: dict[str, Job] = {}
         self._found: dict[str, Outcome] = {}
+        self._one_by_one = False
+        """Whether a call has failed: rounding may differ from here on, but not from job to job."""
 
     def submit(self, job: Job) -> None:
         """Remember the job."""
@@ -74,7 +76,12 @@ class SideBySideEngine:
         while climbers:
             try:
                 trained = self._train(self._evaluator(seeds), climbers)
-            except Exception:  # one by one, each says what is wrong
+            except MemoryError:
+                raise
+            except Exception:
+                # What fails is what all calls have in common, such as more rows than memory; one by
+                # one, each says what is wrong.
+                self._one_by_one = True
                 self._found |= {one.job.key: judge(self._spec, one.job) for one in climbers}
                 break
             further: list[_Climber] = []
@@ -90,7 +97,7 @@ class SideBySideEngine:
 
     def _code(self, job: Job) -> Code | None:
         """Its program for the register machine; None if it can't run it on the search's task."""
-        if job.spec is not None or self._spec.evaluator != "bytecode":
+        if self._one_by_one or job.spec is not None or self._spec.evaluator != "bytecode":
             return None
         try:
             return encoded(job.program)

@@ -133,13 +133,37 @@ def test_a_job_of_another_task_is_judged_by_its_own() -> None:
     assert scores(SideBySideEngine(SPEC), [job]) == scores(SerialEngine(SPEC), [job])
 
 
-def test_a_call_that_fails_is_made_again_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_memory(*args: object) -> None:
+def test_after_a_call_that_fails_all_are_judged_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def out_of_memory(_: object, codes: list[Code], *others: object) -> None:
+        calls.append(len(codes))
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
     monkeypatch.setattr(SideBySideEvaluator, "train", out_of_memory)
-    wanted = jobs()[:2]
-    assert scores(SideBySideEngine(SPEC), wanted) == scores(SerialEngine(SPEC), wanted)
+    first, second = jobs()[:2], jobs()[2:5]
+    engine = SideBySideEngine(SPEC)
+    for part in (first, second):
+        for job in part:
+            engine.submit(job)
+        found = [engine.result(job.key) for job in part]
+        assert [(one.scores, one.failure) for one in found] == scores(SerialEngine(SPEC), part)
+    assert calls == [2]
+
+
+@pytest.mark.parametrize(
+    ("count", "seeds", "message"),
+    [(1, [(0, 7)], r"not the evaluator's seeds: \[7\]"), (2, [(0,)], "shorter")],
+)
+def test_seeds_that_it_does_not_have(count: int, seeds: list[list[int]], message: str) -> None:
+    evaluator = SideBySideEvaluator(get_task("quadratic"), (0, 1))
+    with pytest.raises(ValueError, match=message):
+        evaluator.train([encoded(load(find_source("sgd")))] * count, seeds)
+
+
+def test_an_evaluator_without_seeds() -> None:
+    with pytest.raises(ValueError, match="a seed"):
+        SideBySideEvaluator(get_task("quadratic"), ())
 
 
 def test_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
