@@ -96,7 +96,7 @@ DEADLINE = 600.0
 @click.option("--functions", type=click.Choice([s.value for s in FunctionSet]), default="paper")
 @click.option("--protected", is_flag=True, help="Keep functions inside of their domains.")
 @click.option(
-    "--keep-lr", is_flag=True, help="Only programs whose update depends on the learning rate."
+    "--keep-lr", is_flag=True, help="Only programs whose update is computed from the learning rate."
 )
 @click.option("--lr", type=float, callback=positive, help="Peak learning rate, on both tasks.")
 @click.option(

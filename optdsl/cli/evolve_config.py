@@ -66,7 +66,10 @@ def begin(file: str | None, options: dict[str, Any]) -> Setup:
     """A new run, in its new folder; what is wrong is a usage error."""
     program = load(find_source(file or str(search_start())))
     if options["keep_lr"] and not reads_numbers(program, Role.LEARNING_RATE):
-        fail("--keep-lr needs a program whose update depends on `lr`; this one's does not")
+        fail(
+            "--keep-lr needs a program whose update depends on `lr`; this one's does not:"
+            " multiply its update by `lr`, or leave --keep-lr out"
+        )
     name, meta_name = options["task"] or "digits_mlp", options["meta_task"]
     for option in ("meta_every", "meta_stop"):
         if options[option] and not meta_name:

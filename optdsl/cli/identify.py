@@ -19,7 +19,8 @@ def command(file: str, as_json: bool) -> None:
 
     First by form: the same program, by algebra, or but for its constants. Then by what it does: the
     distance is the share of its updates, on one stream of gradients, that another optimizer's leave
-    unexplained, at a learning rate and with constants that suit.
+    unexplained, at a learning rate and with constants that suit. The nearest is chosen by distance
+    and by how many functions are shared: constants can bend one optimizer into another.
     """
     program = load(find_source(file))
 
@@ -47,7 +48,8 @@ def _show(found: "Identified") -> None:
         )
     elif found.equal is None:
         say(
-            f"no known optimizer; the nearest is {found.name}, at a distance of {best.distance:.3f}"
+            f"no known optimizer; the nearest by updates and form is {found.name}, at a distance of"
+            f" {best.distance:.3f}"
         )
     else:
         say(f"{found.name}: the same program ({found.equal})")
@@ -61,7 +63,7 @@ def _show(found: "Identified") -> None:
             say(f"only in {whose}, where differences begin:")
         for statement in statements:
             say(f"    {statement}")
-    table = Table(title="Nearest known optimizers")
+    table = Table(title="Nearest known optimizers, by distance and functions shared")
     for head in ("optimizer", "with"):
         table.add_column(head)
     for head in ("distance", "learning rate", "functions shared"):

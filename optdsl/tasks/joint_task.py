@@ -1,6 +1,7 @@
 """Several tasks as one, for searches whose finds should be good at all of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from optdsl.tasks.task import Plan, PlanStep, Task, Weights
 
 
-def joint(name: str, doc: str, tasks: Sequence[Task], spreads: Sequence[float]) -> Task:
+def joint(name: str, doc: str, tasks: Iterable[Task], spreads: Iterable[float]) -> Task:
     """A task whose weights are all of theirs, trained side by side by one program.
 
     Losses are added up, so each task's weights get the gradients that they get alone. Sums over the
@@ -23,10 +24,17 @@ def joint(name: str, doc: str, tasks: Sequence[Task], spreads: Sequence[float]) 
         spreads: a positive number for each.
 
     Raises:
+        TypeError: if one is no task.
         ValueError: if steps differ, or the numbers are not as said.
     """
-    if not tasks or len(spreads) != len(tasks) or not all(spread > 0 for spread in spreads):
-        raise ValueError("a joint task needs tasks, and a positive spread for each")
+    tasks, spreads = tuple(tasks), tuple(spreads)
+    for task in tasks:
+        if not isinstance(task, Task):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(
+                f"a joint task needs tasks, not {task!r}; `optdsl.tasks.get_task(name)` gives one"
+            )
+    if not tasks or len(spreads) != len(tasks) or not all(0 < s < math.inf for s in spreads):
+        raise ValueError("a joint task needs tasks, and a positive and finite spread for each")
     if len({task.steps for task in tasks}) > 1:
         told = ", ".join(f"`{task.name}` {task.steps}" for task in tasks)
         raise ValueError(f"the tasks of a joint task must have as many steps: {told}")

@@ -1,5 +1,6 @@
 """Several tasks as one."""
 
+import math
 from pathlib import Path
 
 import jax
@@ -48,8 +49,17 @@ def test_what_does_not_fit_together() -> None:
     tasks = [get_task("rosenbrock"), get_task("quadratic")]
     with pytest.raises(ValueError, match="as many steps: `rosenbrock` 200, `quadratic` 50"):
         joint("both", "of other lengths", tasks, [1.0, 1.0])
-    for spreads in ([], [1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")]):
-        with pytest.raises(ValueError, match="a positive spread for each"):
+    for spreads in ([], [1.0], [1.0, 0.0], [1.0, -1.0], [1.0, math.nan], [1.0, math.inf]):
+        with pytest.raises(ValueError, match="a positive and finite spread for each"):
             joint("both", "without spreads", tasks, spreads)
     with pytest.raises(ValueError, match="needs tasks"):
         joint("none", "nothing", [], [])
+    with pytest.raises(TypeError, match=r"needs tasks, not 'quadratic'; `optdsl\.tasks\.get_task"):
+        joint("names", "no tasks", ["quadratic"], [1.0])  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_given_may_change_later() -> None:
+    spreads = [1.0]
+    task = joint("one", "of a generator", (get_task(name) for name in ("quadratic",)), spreads)
+    spreads.clear()
+    assert evaluate_jitted(task, load(find_source("sgd")), (0,), 0.01).validation[0] < 0
