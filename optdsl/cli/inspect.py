@@ -40,8 +40,9 @@ def _show(sheet: Sheet) -> None:
     _show_properties(sheet.properties)
     for i, hazard in enumerate(sheet.hazards):
         head = "hazards" if i == 0 else ""
-        seen = hazard.example or "not excluded, but not seen in any run"
-        say(f"{head:<16} line {hazard.line}, `{hazard.function}`: {HAZARDS[hazard.code]} {seen}")
+        sure, perhaps = HAZARDS[hazard.code]
+        what = f"{sure} {hazard.example}" if hazard.example else f"{perhaps}; no run showed it"
+        say(f"{head:<16} line {hazard.line}, `{hazard.function}`: {what}")
     for i, (level, digest) in enumerate(sheet.hash.items()):
         head = "hash" if i == 0 else ""
         say(f"{head:<16} {level:<11} {digest}")
@@ -70,7 +71,11 @@ def _what(leaf: ExampleLeaf) -> str:
     return "matrix" if len(leaf.shape) == 2 else "vector"
 
 
-HAZARDS = {"W201": "divides by zero", "W202": "leaves its domain"}
+HAZARDS = {
+    "W201": ("divides by zero", "may divide by zero"),
+    "W202": ("leaves its domain", "may leave its domain"),
+}
+"""What is said of a hazard that a run showed, and of one that is not excluded."""
 
 
 def _show_properties(found: Properties) -> None:
@@ -82,15 +87,20 @@ def _show_properties(found: Properties) -> None:
     else:
         scale = "no power of the gradients' scale, as far as can be proved"
     say(f"scale            {scale}")
-    bound = "none proved" if found.update_bound is None else f"{found.update_bound:g}"
-    say(f"update's bound   {bound}, for lr = 1 and weights of zero")
-    say(f"weight decay     {found.weight_decay}")
+    bound = "none is proved"
+    if found.update_bound is not None:
+        bound = f"{found.update_bound:g}, for lr = 1 and weights of zero"
+    say(f"update's bound   {bound}")
+    decay = OTHER_USES if found.weight_decay == "other" else found.weight_decay
+    say(f"weight decay     {decay}")
     say(f"zero gradients   {ZERO_GRADIENT[found.zero_gradient]}")
     if found.first_update_ratio is not None:
         ratio = f"{found.first_update_ratio:.4g} times the 300th's, for one gradient"
         say(f"first update     {ratio}{'' if _is_one(found.first_update_ratio) else ': biased'}")
     say(f"a NaN gradient   {'stays in the state' if found.keeps_nan else 'leaves no trace'}")
 
+
+OTHER_USES = "other: the update reads the weights, but not to add a multiple of them"
 
 ZERO_GRADIENT = {
     "zero": "no update",

@@ -17,7 +17,7 @@ from optdsl.frontend.messages import (
     wrong_count,
     wrong_outputs,
 )
-from optdsl.frontend.roles import inputs_of
+from optdsl.frontend.roles import ROLE_NAMES, inputs_of
 from optdsl.ir import Builder, Input, Program, Role
 from optdsl.ops import BY_NAME, CALLABLE, Kind, Mismatch
 from optdsl.syntax import ast
@@ -421,6 +421,9 @@ class Elaborator:
             help = f"call it: `{node.text}(...)`"
         elif node.text in self.in_one_branch:
             help = "assign it in both branches of the `if`, or before it"
+            near = []
+        elif node.text in ROLE_NAMES:
+            help = f"the training loop gives `{node.text}` to `train`: declare it as a parameter"
             near = []
         else:
             help = did_you_mean(near) or "assign it above, or declare it as a parameter"
