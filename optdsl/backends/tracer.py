@@ -58,15 +58,15 @@ class Tracer:
 
     def apply(self, value: int, op: OpDef, args: list[Traced], result: ValueType) -> Traced:
         """The function's value; `value` is its number in the program."""
-        if result.kind == Kind.SCALAR and not all(value in plan.live for plan in self.plans):
-            return Traced(Kind.SCALAR, NOTHING)
+        if self.plans and not any(value in plan.live for plan in self.plans):
+            if result.kind == Kind.SCALAR:
+                return Traced(Kind.SCALAR, NOTHING)
+            return self._each(value, result, lambda i: NOTHING)
         match op.over:
             case Over.NOTHING:
                 return self._elementwise(value, op, args, result, [], 1)
-            case Over.TREE if any(value in plan.live for plan in self.plans):
-                return self._over_tree(value, op, args, result)
             case Over.TREE:
-                return self._each(value, result, lambda i: NOTHING)
+                return self._over_tree(value, op, args, result)
             case Over.MATRIX:
                 return self._each(value, result, self._on_matrices(op, args, result))
             case Over.ARRAY | Over.ROW | Over.COLUMN:
