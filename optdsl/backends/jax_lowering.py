@@ -6,6 +6,7 @@ needs; `tracer.py` applies the functions.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -32,12 +33,12 @@ Labels = Sequence[float] | None
 
 def leaf_types(leaves: Sequence[Any]) -> list[Leaf]:
     """The leaves' shapes and dtypes."""
-    return [
-        Leaf(leaf.shape, leaf.dtype.name)
-        if isinstance(leaf, jax.Array)
-        else Leaf(tuple(jnp.shape(leaf)), jnp.result_type(leaf).name)
-        for leaf in leaves
-    ]
+    return [_leaf_type(each.shape, each.dtype) for each in map(jax.typeof, leaves)]
+
+
+@cache  # trees have many leaves of few types, and a dtype's name takes longer than all the rest
+def _leaf_type(shape: tuple[int, ...], dtype: Any) -> Leaf:
+    return Leaf(shape, dtype.name)
 
 
 def first_state(program: Program, weights: Sequence[Any], labels: Labels = None) -> dict[str, Any]:
