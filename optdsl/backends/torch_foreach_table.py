@@ -70,17 +70,20 @@ def by_device_and_dtype(params):
         lists.setdefault((w.device, w.dtype), []).append(w)
     return lists.values()
 ''',
-    "pieces": '''
+    "is_cut": '''
 PIECE = 2**16
 
 
+def is_cut(w):
+    """Whether a parameter is updated in pieces, since temporary tensors of it fit in no cache."""
+    return w.numel() > PIECE and w.device.type == "cpu" and not torch.compiler.is_compiling()
+''',
+    "pieces": '''
 def pieces(w, state):
-    """A parameter, its gradient and its state, in pieces whose temporary tensors fit in a cache.
-
-    On an accelerator, under torch.compile, of other kinds, and where they lie otherwise in memory:
-    in one piece.
+    """A parameter, its gradient and its state, in pieces where it is cut; those of other kinds, and
+    that lie otherwise in memory, in one piece.
     """
-    many = w.numel() > PIECE and w.device.type == "cpu" and not torch.compiler.is_compiling()
+    many = is_cut(w)
     arrays = {key: x for key, x in state.items() if x.shape == w.shape} if many else {}
     together = [w, w.grad, *arrays.values()]
     if not (many and all(type(x.data) is torch.Tensor and x.is_contiguous() for x in together)):

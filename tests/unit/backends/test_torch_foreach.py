@@ -172,12 +172,16 @@ def test_names_states_that_change_places_and_stored_dtypes(source: str) -> None:
 def ways_taken(
     monkeypatch: pytest.MonkeyPatch, rate: Any = 0.01, rule: Any = None, **options: Any
 ) -> set[str]:
-    """The methods that updated a group."""
-    make, taken = emitted(named("lion")), set()
+    """The methods that updated parameters."""
+    make, taken = emitted(named("lion")), set[str]()
     if rule is not None:
         monkeypatch.setitem(make._with_gradients.__globals__, "_default_to_fused_or_foreach", rule)
+
+    def recorded(way: str, params: Sequence[Any]) -> None:
+        taken.update([way] if params else [])
+
     for way in ("_update_each", "_update_together"):
-        monkeypatch.setattr(make, way, lambda *_, way=way: taken.add(way))
+        monkeypatch.setattr(make, way, lambda *args, way=way: recorded(way, args[-1]))
     params = parameters("float32")
     train(make(params, lr=rate, **options), params, range(1))
     return taken
@@ -195,6 +199,32 @@ def test_the_rule_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ways_taken(monkeypatch, rule=rule) == together
     assert ways_taken(monkeypatch, rule=rule, foreach=False) == each
+
+
+@pytest.mark.parametrize("name", ["sgd", "lion", "adamw", "adan"])
+def test_large_ones_are_updated_in_pieces_by_foreach_too(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Any]] = []
+    sizes: list[int] = []
+    make = emitted(named(name))
+    update = make._update_together
+
+    def recorded(self: Any, group: Any, params: Sequence[Any]) -> None:
+        sizes.extend(w.numel() for w in params)
+        update(self, group, params)
+
+    monkeypatch.setattr(make, "_update_together", recorded)
+    for size in (2**16, 5):
+        monkeypatch.setitem(make._update_each.__globals__, "PIECE", size)
+        params = parameters("float32")
+        optimizer = make(params, lr=0.01, foreach=True)
+        sizes.clear()
+        train(optimizer, params)
+        assert {*sizes} == {w.numel() for w in params if w.numel() <= size}
+        found.append(numbers_of(optimizer, params))
+    for whole, cut in zip(*found, strict=True):
+        torch.testing.assert_close(cut, whole, rtol=0, atol=0, equal_nan=True)
 
 
 def test_dtypes_are_updated_apart() -> None:
