@@ -9,11 +9,12 @@ weights and gradients are the same arrays for all, and they take turns in changi
 step is compiled twice, so that it is measured beside itself too.
 
 `ratio` is the largest median of optdsl's time over optax's, `noise` the largest of optax's over
-optax's, `lion_ratio` Lion's largest on the two trees of large arrays, `bytes_ratio` the largest
-quotient of the bytes that the compiled steps access by XLA's own account, which does not depend on
-the load. Of each optimizer and tree: `bandwidth`, the fraction of the bytes per second of a copy
-that optdsl reaches, if each array of weights, gradients and states is read once and each new one
-written once; `loops`, `copies` and `temporary` bytes of the compiled text, of optdsl and optax.
+optax's, `written` the largest of what `optdsl compile` writes, `lion_ratio` Lion's largest on the
+two trees of large arrays, `bytes_ratio` the largest quotient of the bytes that the compiled steps
+access by XLA's own account, which does not depend on the load. Of each optimizer and tree:
+`bandwidth`, the fraction of the bytes per second of a copy that optdsl reaches, if each array of
+weights, gradients and states is read once and each new one written once; `loops`, `copies` and
+`temporary` bytes of the compiled text, of optdsl and optax.
 `torch` (where it is installed): optdsl's time over that of torch's own optimizers, and of what
 `compile --target torch` writes (`our ...`). `tracing`: processor seconds to trace, and to compile,
 a step for a tree of 1,000 leaves, over optax's.
