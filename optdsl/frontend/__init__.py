@@ -1,6 +1,7 @@
 """Names and scopes: from the syntax tree to the IR."""
 
-from optdsl.frontend.elaborate import Elaborated, Trace
+from optdsl.frontend.elaborate import Elaborated
+from optdsl.frontend.expressions import Trace
 from optdsl.frontend.files import find_source, read_source, source_from_bytes, stdlib
 from optdsl.frontend.load import elaborate, load
 

@@ -5,7 +5,8 @@ from itertools import islice
 from pathlib import Path
 
 from optdsl.diagnostics import Diagnostic, Label, OptError, Source, Span, did_you_mean, nearest
-from optdsl.frontend.elaborate import Elaborator, Helper, Helpers
+from optdsl.frontend.elaborate import Elaborator
+from optdsl.frontend.expressions import Helper, Helpers
 from optdsl.frontend.files import SUFFIX, exists, read_source, stdlib
 from optdsl.ops import CALLABLE
 from optdsl.syntax import ast, parse_file

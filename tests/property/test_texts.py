@@ -10,7 +10,7 @@ from support.texts import ANY, HOSTILE, LEGAL, body, damaged, grammatical, sourc
 
 from optdsl.diagnostics import CODES, Diagnostic, OptError, Source, render
 from optdsl.frontend import Elaborated, elaborate, find_source, read_source, source_from_bytes
-from optdsl.frontend.elaborate import MAX_STATEMENTS
+from optdsl.frontend.expressions import MAX_STATEMENTS
 from optdsl.frontend.files import MAX_BYTES
 from optdsl.ir import verify
 
