@@ -16,13 +16,14 @@ import keyword
 import re
 import textwrap
 import unicodedata
+from collections.abc import Sequence
 from importlib.metadata import version
 
-from optdsl.backends.emit_body import Body, Field, emit_body
+from optdsl.backends.emit_body import Body, Field, Number, emit_body, emit_number
 from optdsl.ir import Program, Role
 from optdsl.ops import EXTENTS, OPS, Extent, Kind
 from optdsl.passes.by_leaf import LABEL, has_labels
-from optdsl.passes.first_weights import begun_with_weights
+from optdsl.passes.first_weights import begun_with_weights, with_first_sums
 from optdsl.passes.fold import fold_constants
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.live import live_values, remove_dead_state
@@ -42,6 +43,13 @@ def cast(new, old):
 def after(new, earlier):
     """`new`, but made after `earlier`: a number equals itself or not, which XLA does not see."""
     return jnp.where((earlier == earlier) | (earlier != earlier), new, 0)
+''',
+    "with_decay": '''
+def with_decay(x, decay, w):
+    """`x + decay * w`, where w is read only if the decay is not the number 0."""
+    if isinstance(decay, int | float) and decay == 0:
+        return x.astype(jnp.result_type(x, w))
+    return x + decay * w
 ''',
     "label_tree": '''
 def label_tree(labels, tree):
@@ -95,20 +103,27 @@ def emit_source(program: Program, name: str) -> str:
         name: what to call the optimizer; made an identifier.
     """
     digest = structural_hash(program)
-    prepared = made_ready(program)
+    whole = made_ready(program)
+    summed = with_first_sums(whole)
     name = safe_identifier(name)
-    body = emit_body(prepared, RESERVED | {name, _class_name(name)})
-    factory = _factory(prepared, body, name)
+    reserved = RESERVED | {name, _class_name(name)}
+    body = emit_body(summed.program, reserved)
+    reserved |= {*body.hyperparameters}
+    starts: list[Number] = []
+    for total in summed.sums.values():
+        starts.append(emit_number(total, reserved))
+        reserved |= {*re.findall(r"\w+", "\n".join(starts[-1].lines))}
+    factory = _factory(whole, body, starts, name)
     weights = f'\nNO_PARAMS = "{NO_WEIGHTS}"\n' if "NO_PARAMS" in factory else ""
     helpers = [text for helper, text in HELPERS.items() if _is_used(helper, factory)]
     if _is_used("spread", factory) and HELPERS["matrix"] not in helpers:
         helpers.insert(-1, HELPERS["matrix"])
     if any(field.kept for field in body.fields):
         helpers = [text.replace(*_GUARDS.get(text, ("", ""))) for text in helpers]
-    helpers += dict.fromkeys(op.helper for op, _, _ in prepared.operations if op.helper)
+    helpers += dict.fromkeys(op.helper for op, _, _ in whole.operations if op.helper)
     numpy = "import numpy as np\n" if re.search(r"\bnp\.", factory) else ""
     parts = [
-        module_docstring(prepared.doc, digest),
+        module_docstring(whole.doc, digest),
         "\nimport math" * (HELPERS["matrix"] in helpers),
         "\nfrom typing import NamedTuple\n\nimport jax\nimport jax.numpy as jnp\n"
         f"{numpy}import optax\n",
@@ -212,7 +227,7 @@ def _state_class(body: Body, name: str) -> str:
     return "\n\n" + "\n".join(lines) + "\n"
 
 
-def _factory(program: Program, body: Body, name: str) -> str:
+def _factory(program: Program, body: Body, starts: Sequence[Number], name: str) -> str:
     parameters = ["learning_rate" if body.reads_rate else "learning_rate=None"]
     defaults = [program.inputs[i].default for i in program.with_role(Role.HYPERPARAMETER)]
     named: list[str] = []
@@ -229,7 +244,7 @@ def _factory(program: Program, body: Body, name: str) -> str:
         docstring(program.doc or "The optimizer.", INDENT),
         *([] if body.reads_rate else [f"{INDENT}del learning_rate"]),
         "",
-        *_init(body, state),
+        *_init(body, starts, state),
         "",
         f"{INDENT}def update_fn(updates, state, params=None, **extra_args):",
         *(inner + line if line else "" for line in body.lines),
@@ -253,12 +268,14 @@ def call(head: str, args: list[str], tail: str, indent: str = "") -> str:
     return f"{indent}{head}(\n{rows}{indent}){tail}"
 
 
-def _init(body: Body, state: str) -> list[str]:
+def _init(body: Body, starts: Sequence[Number], state: str) -> list[str]:
     inner = INDENT * 2
     lines = [f"{INDENT}def init_fn(params):"]
-    initial = [_initial(field) for field in body.fields]
+    zeros = body.fields[: len(body.fields) - len(starts)]
+    initial = [*map(_initial, zeros), *(f"jnp.asarray({each.text}, scalar)" for each in starts)]
     if any("scalar" in text for text in initial):
         lines.append(f"{inner}scalar = jnp.result_type(jnp.float32, *jax.tree.leaves(params))")
+    lines += [inner + line if line else "" for start in starts for line in start.lines]
     pairs = zip(body.fields, initial, strict=True)
     fields = ["count=jnp.zeros([], jnp.int32)", *(f"{f.name}={text}" for f, text in pairs)]
     lines.append(call(f"return {state}", fields, "", inner))

@@ -44,6 +44,20 @@ class Body:
     """The list with the update's leaves, negated."""
 
 
+@dataclass(frozen=True)
+class Number:
+    """A number that depends on the weights alone, in the source of `init_fn`."""
+
+    lines: tuple[str, ...]
+    """The statements before, from `params` on."""
+    text: str
+
+
+def emit_number(program: Program, reserved: frozenset[str]) -> Number:
+    """The last result of a program: a number that depends on the weights alone."""
+    return _Emitter(program, reserved).number()
+
+
 def emit_body(program: Program, reserved: frozenset[str]) -> Body:
     """The body of a program without dead state, its constants folded."""
     return _Emitter(program, reserved).emit()
@@ -59,13 +73,7 @@ class _Emitter(JaxStatements):
         """Where the leaves of a value are, once they are computed."""
 
     def emit(self) -> Body:
-        lines: list[str] = []
-        for stage in range(self.last_stage + 1):
-            for value in self._values(stage, scalar=True):
-                lines += self._statement(value)
-            lines += self._pass(stage)
-            for value in self._values(stage + 1):
-                lines += self._tree_sums(value)
+        lines = self._stages()
         update, fields, ends = self._outputs()
         lines = [*self._head(lines), *lines, *ends]
         hyperparameters = self.program.with_role(Role.HYPERPARAMETER)
@@ -76,6 +84,28 @@ class _Emitter(JaxStatements):
             tuple(lines),
             update,
         )
+
+    def number(self) -> Number:
+        (weights,), like = self.program.with_role(Role.WEIGHT), self.names.gradient
+        lines = self._stages()
+        text = self._text(self.first + len(self.program.operations) - 1)
+        head = [f"{self.names.of(weights)} = jax.tree.leaves(params)"]
+        if any(re.search(rf"\b{like}\b", line) for line in lines):
+            head.append(f"{like} = {self.names.of(weights)}")
+        if has_labels(self.program):
+            head.append("label = jax.tree.leaves(label_tree(labels, params))")
+        return Number((*head, *lines), text)
+
+    def _stages(self) -> list[str]:
+        """The statements from the inputs to all results."""
+        lines: list[str] = []
+        for stage in range(self.last_stage + 1):
+            for value in self._values(stage, scalar=True):
+                lines += self._statement(value)
+            lines += self._pass(stage)
+            for value in self._values(stage + 1):
+                lines += self._tree_sums(value)
+        return lines
 
     # The frame
 

@@ -22,6 +22,7 @@ from optdsl.backends.emit_statements import Statements, group, parse
 from optdsl.ir import Program
 from optdsl.ops import NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
+from optdsl.passes.finite_weights import decay_terms
 from optdsl.passes.overwrites import made_after
 
 
@@ -37,6 +38,8 @@ class JaxStatements(Statements):
 
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         self.branches = Branches(program)
+        terms = decay_terms(program).items()
+        self.decays = {v: term for v, term in terms if is_nameless(program.name_of(term.product))}
         super().__init__(program, reserved, made_after(program))
         for value in self.branches.of_shape:
             self.static[value] = True
@@ -155,6 +158,13 @@ class JaxStatements(Statements):
         if all(arg < 0 or self.static[arg] for arg in args) and op.name in _UNSAFE:
             return self._filled(op, _UNSAFE[op.name], [self._use(arg) for arg in args])
         return super()._scalar(op, args)
+
+    def _expression(self, value: int) -> ast.expr:
+        if value not in self.decays:
+            return super()._expression(value)
+        term = self.decays[value]
+        args = map(self._text, (term.x, term.hyperparameter, term.weights))
+        return parse(f"with_decay({', '.join(args)})")
 
     def _is_cast(self, arg: int, value: int) -> bool:
         return arg >= 0 and not self.static[arg] and self.kinds[arg] != self.kinds[value]

@@ -21,7 +21,6 @@ from optdsl.ir import Input, Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.by_leaf import leaf_plans
 from optdsl.passes.infer import infer
-from optdsl.passes.live import needed_by
 from optdsl.passes.overwrites import Overwrites
 from optdsl.passes.shapes import Leaf, ValueType, infer_leaves, scalar_dtype
 
@@ -71,16 +70,14 @@ def _first(entry: Input, leaf: Leaf, weight: Any) -> jax.Array:
     return zeros(leaf.shape, leaf.dtype, [weight])
 
 
-def numbers_of_weights(
-    program: Program, values: Mapping[str, int], weights: Sequence[Any], labels: Labels = None
-) -> dict[str, Any]:
-    """Numbers that depend on the weights alone, by the names given in `values`."""
+def number_of_weights(program: Program, weights: Sequence[Any], labels: Labels = None) -> Any:
+    """The last result of a program: a number that depends on the weights alone."""
     types, tracer, _ = _prepared(program, weights, weights, labels)
     found: dict[int, Any] = dict.fromkeys(program.with_role(Role.WEIGHT), weights)
-    evaluated = _Evaluated(program, tracer, types, found)
     first = len(program.inputs)
-    evaluated.add(sorted(v for v in needed_by(program, [*values.values()]) if v >= first), {})
-    return {name: found[value] for name, value in values.items()}
+    results = range(first, first + len(program.operations))
+    _Evaluated(program, tracer, types, found).add(results, {})
+    return found[results[-1]]
 
 
 def apply_program(

@@ -19,7 +19,7 @@ from optdsl.backends.jax_lowering import (
     first_state,
     is_by_leaf,
     is_traced,
-    numbers_of_weights,
+    number_of_weights,
     scalars,
 )
 from optdsl.backends.leaf_errors import check_leaves
@@ -120,7 +120,8 @@ def _transformation(
         leaves, structure = jax.tree.flatten(params)
         numbers = labels_of(labels, params)
         state = first_state(prepared, leaves, numbers)
-        state |= numbers_of_weights(summed.original, summed.sums, leaves, numbers)
+        for name, total in summed.sums.items():
+            state[name] = number_of_weights(total, leaves, numbers)
         return OptimizerState(zeros((), "int32", leaves), _unflatten(state, structure))
 
     def update_fn(

@@ -52,10 +52,9 @@ class FirstSums:
     """A program without the sums over the weight tree that only the first step needs."""
 
     program: Program
-    original: Program
-    sums: dict[str, int]
-    """The state variables that stand for them, and which values of the original they begin as:
-    numbers that depend on nothing but the weights."""
+    sums: dict[str, Program]
+    """The state variables that stand for them, and what they begin as: the last result of a program
+    that has no states, a number that depends on the weights alone."""
 
 
 def with_first_sums(program: Program) -> FirstSums:
@@ -77,7 +76,7 @@ def with_first_sums(program: Program) -> FirstSums:
             standing[begins_as] = first + len(states)
             states.append(Input(name, Role.STATE, Kind.SCALAR))
     if not states:
-        return FirstSums(program, program, {})
+        return FirstSums(program, {})
     values = iter(range(first, first + len(program.operations)))
 
     def replaced(builder: Builder, operation: Operation, args: list[int | float]) -> int | float:
@@ -85,8 +84,17 @@ def with_first_sums(program: Program) -> FirstSums:
         return keep(builder, operation, args) if state is None else state
 
     without = remove_dead_code(rewrite(program, replaced, added=tuple(states)))
-    names = (state.name for state in states)
-    return FirstSums(without, program, dict(zip(names, standing, strict=True)))
+    sums = zip(states, standing, strict=True)
+    return FirstSums(without, {state.name: _up_to(program, value) for state, value in sums})
+
+
+def _up_to(program: Program, value: int) -> Program:
+    """What a value is computed from and no more; the update is the weights."""
+    first, needed = len(program.inputs), needed_by(program, [value])
+    inputs = frozenset({*range(first)} - {*program.states})
+    (weights,) = program.with_role(Role.WEIGHT)
+    no_states = replace(program, outputs=(weights, *program.states))
+    return no_states.rebuilt(inputs, sorted(v - first for v in needed if v >= first))
 
 
 def _is_at_first(program: Program, operation: Operation) -> bool:

@@ -223,3 +223,40 @@ def test_arrays_without_numbers_have_rows_and_columns_too() -> None:
     updates, state = tx.update(weights, tx.init(weights))
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, weights)
     assert [leaf.shape for leaf in jax.tree.leaves(state.r)] == [(3, 1), (1, 1), (0, 1), (1, 1)]
+
+
+DECAYS = """def train(w, g, m, lr, decay=0.0, other=0.0):
+    g = w * decay + g
+    m = interp(g, m, 0.9)
+    return lr * (sign(m) + other * w), m
+"""
+
+
+@pytest.mark.parametrize("decay", [0, 0.5, jnp.float32(0.5), lambda count: 0.5])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_a_weight_decay_of_zero_reads_no_weights(decay: Any, dtype: Any) -> None:
+    weights, gradients = [jnp.asarray([1.0, -3.0])], [jnp.asarray([0.1, 0.3], dtype)]
+    if callable(decay):  # a schedule
+        make = optax.inject_hyperparams(emitted(text(DECAYS)))
+        twin = optimizer_factory(text(DECAYS))
+    else:
+        make, twin = emitted(text(DECAYS)), optimizer_factory(text(DECAYS))
+    found: list[Any] = []
+    for tx in (make(0.1, decay=decay), twin(0.1, decay=decay)):
+        state = tx.init(weights)
+        for _ in range(2):
+            updates, state = jax.jit(tx.update)(gradients, state, weights)
+        found.append(updates)
+    assert_same(found[0], found[1], 1e-6)
+
+
+@pytest.mark.parametrize(("decay", "arrays"), [(0, 5), (0.5, 6)])
+def test_the_arrays_that_a_weight_decay_costs(decay: float, arrays: int) -> None:
+    """Read for the new momentum, and written; that one read for the update, which is written."""
+    tx, x = emitted(text(DECAYS))(0.1, decay=decay), jnp.ones(1 << 16)
+
+    def step(state: Any, gradient: Any, weights: Any) -> Any:
+        return tx.update(gradient, state, weights)
+
+    cost = jax.jit(step).lower(tx.init(x), x, x).compile().cost_analysis()
+    assert cost["bytes accessed"] == pytest.approx(arrays * x.nbytes, rel=0.01)

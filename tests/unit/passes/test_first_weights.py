@@ -9,7 +9,10 @@ import pytest
 from support.parsed import body_of, program_of
 
 import optdsl
+from optdsl.backends.emit import emit_source
 from optdsl.backends.reference import reference_step
+from optdsl.diagnostics import Source
+from optdsl.frontend import load
 from optdsl.ir import print_program
 from optdsl.passes.first_weights import begun_with_weights, with_first_sums
 from optdsl.passes.pipeline import prepare
@@ -96,9 +99,7 @@ def test_sums_that_the_first_step_alone_needs(
 ) -> None:
     program = prepare(program_of("w, g, lr, step", body), {})
     found = with_first_sums(program)
-    first = len(program.inputs)
-    functions = {n: program.operations[v - first].op.name for n, v in found.sums.items()}
-    assert functions == begin_as
+    assert {n: total.operations[-1].op.name for n, total in found.sums.items()} == begin_as
     if left is None:
         assert found.program is program
     else:
@@ -110,23 +111,42 @@ def test_dog_keeps_no_second_sum() -> None:
     assert state.state["first_length"] == 3.0
 
 
+SUMS = """def train(w, g, first_n, n0: scalar, lr, step, w_2=3.0):
+    n = where(step == 1, global_norm(2 * w), n0)
+    k = where(step == 1, mean(w * w) + sum(abs(w)), 2)
+    r = where(step == 1, dot(row_mean(w), column_mean(w)), 1)
+    z = where(step == 1, sum(w * label(w)), 1)
+    first_n = interp(g, first_n, 0.9)
+    return lr * (n + k + r + z + w_2) * first_n, first_n, n
+"""
+
+
+def compiled_sums() -> Any:
+    return optdsl.parse(SUMS).optimizer(0.1, labels=[1, 2])
+
+
+def emitted_sums() -> Any:
+    space: dict[str, Any] = {}
+    exec(emit_source(load(Source("<string>", SUMS)), "emitted"), space)
+    return space["emitted"](0.1, labels=[1, 2])
+
+
 @pytest.mark.parametrize("eager", [True, False])
-def test_it_is_the_reference_s_training(eager: bool) -> None:
-    body = "n = where(step == 1, global_norm(w), norm0)\n    return lr * n * g, n"
-    program = program_of("w, g, norm0: scalar, lr, step", body)
-    tx = optdsl.parse(print_program(program)).optimizer(0.1)
-    weights = [jnp.asarray([3.0, 4.0]), jnp.asarray([[12.0]])]
-    state, known = tx.init(weights), None
+@pytest.mark.parametrize("make", [compiled_sums, emitted_sums])
+def test_several_sums_beside_names_that_clash(make: Any, eager: bool) -> None:
+    tx, program = make(), load(Source("<string>", SUMS))
+    weights = [jnp.arange(6.0).reshape(2, 3), jnp.ones(4)]
+    state = tx.init(weights)
+    known: dict[str, Any] | None = None
     update = tx.update if eager else jax.jit(tx.update)
     for step in (1, 2, 3):
         gradients = [w + step for w in weights]
-        wanted = reference_step(program, weights, gradients, known, 0.1, step)
+        wanted = reference_step(program, weights, gradients, known, 0.1, step, labels=[1, 2])
         known = wanted.state
         updates, state = update(gradients, state, weights)
         for mine, other in zip(updates, wanted.update, strict=True):
-            np.testing.assert_allclose(mine, -other, rtol=1e-6)
+            np.testing.assert_allclose(mine, -other, rtol=1e-5)
         weights = [w + u for w, u in zip(weights, updates, strict=True)]
-    assert state.state["first_n"] == state.state["norm0"] == 13.0
 
 
 CLIPPED = """def train(w, g, lr, clip_at=0.0):
