@@ -6,12 +6,14 @@ shapes and dtypes come out, and `passes/by_leaf.py` on which leaves a value is c
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import core
 
 from optdsl.backends.placement import reshaped, whole
 from optdsl.ops import Kind, OpDef, Over
@@ -218,9 +220,14 @@ def _matrix(kind: Kind, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _in_dtype(value: Any, dtype: str) -> Any:
     """An array in a dtype: itself if it has it, since a tree has many leaves to trace."""
-    if isinstance(value, jax.Array) and value.dtype.name == dtype and not value.weak_type:
-        return value
+    if isinstance(value, core.Tracer | jax.Array) and _name(value.dtype) == dtype:
+        return jnp.asarray(value, dtype) if value.weak_type else value
     return jnp.asarray(value, dtype)
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return dtype.name
 
 
 def _as_leaf(block: Any, leaf: Leaf) -> Any:
