@@ -87,8 +87,9 @@ class Branches:
             for item in items:
                 if isinstance(item, int):
                     seen.add(item)
-                    for arg in self._operation(item).args:
-                        read(arg, path)
+                    op, args, _ = self._operation(item)
+                    for arg in args:
+                        read(arg, () if op.over is Over.TREE else path)  # all leaves are added up
                     continue
                 for which, arm in ((True, item.arms[0]), (False, item.arms[1])):
                     inner = (*path, (self.decided[item.choices[0]], which))

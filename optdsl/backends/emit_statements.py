@@ -96,7 +96,7 @@ class Statements(ABC):
         if len(ast.unparse(expression)) > self.longest:
             for arg in dict.fromkeys(self._operation(value).args):
                 if arg in self.inlined and not self.static[arg]:
-                    lines.append(f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}")
+                    lines.append(self._taken_out(arg))
             expression = self._expression(value)
         if self._is_inlined(value, ast.unparse(expression)):
             self.inlined[value] = expression
@@ -106,6 +106,10 @@ class Statements(ABC):
         if len(text) > self.longest and value in self.totals and f"{name}." not in dtype:
             return [*lines, f"{name} = {bare}", f"{name} = {name}{cast}{dtype}"]
         return [*lines, f"{name} = {text}"]
+
+    def _taken_out(self, arg: int) -> str:
+        """The assignment of a result that was to be written where it is read."""
+        return f"{self.names.of(arg)} = {ast.unparse(self.inlined.pop(arg))}"
 
     def _repeated_casts(self, value: int) -> list[str]:
         """Names for arguments that are cast and that the function's expression has twice."""

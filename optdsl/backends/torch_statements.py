@@ -120,9 +120,17 @@ class TorchStatements(Statements):
             name, _, text = lines[-1].partition(" = ")
             if len(text) > self.longest:
                 lines[-1:] = _in_two(name, parse(text))
-            known = self.numbers.add if self._is_number(parse(text)) else self.numbers.discard
-            known(name)
+            self._name(name, parse(text))
         return lines
+
+    def _taken_out(self, arg: int) -> str:
+        self._name(self.names.of(arg), self.inlined[arg])
+        return super()._taken_out(arg)
+
+    def _name(self, name: str, node: ast.expr) -> None:
+        """Remember whether a variable holds a number of Python's."""
+        known = self.numbers.add if self._is_number(node) else self.numbers.discard
+        known(name)
 
     def _is_inlined(self, value: int, text: str) -> bool:
         # New values of states are computed before anything is overwritten.

@@ -100,14 +100,24 @@ CLIPPED = """def train(w, g, m, lr):
 """
 
 
+CLIPPED_IN_A_BRANCH = """def train(w, g, m, lr):
+    if rank(w) == 2:
+        m = clip_by_global_norm(m, 0.5) + g
+    else:
+        m = 2 * g
+    return lr * m, m
+"""
+
+
 @pytest.mark.parametrize("only", ["matrices", "vectors", "both"])
-def test_a_clipped_state_that_some_leaves_need_adds_up_all(only: str) -> None:
+@pytest.mark.parametrize("text", [CLIPPED, CLIPPED_IN_A_BRANCH])
+def test_a_clipped_state_that_some_leaves_need_adds_up_all(text: str, only: str) -> None:
     leaves = {"matrices": [(3, 4)], "vectors": [(4,)], "both": [(3, 4), (4,)]}[only]
     weights = [jnp.ones(shape) for shape in leaves]
     gradients = [jnp.arange(4.0) + w for w in weights]
-    program = load(Source("<string>", CLIPPED))
+    program = load(Source("<string>", text))
     known: dict[str, Any] | None = None
-    txs = [compiled(CLIPPED), emitted(CLIPPED)]
+    txs = [compiled(text), emitted(text)]
     states = [tx.init(weights) for tx in txs]
     for _ in range(3):
         wanted = reference_step(program, weights, gradients, known, 0.1)
@@ -247,3 +257,14 @@ def test_the_only_leaf_has_no_name() -> None:
     optimizer = compiled(TWO)
     with pytest.raises(ValueError, match="the gradient of the only leaf"):
         optimizer.update(jnp.ones(3), optimizer.init(jnp.ones(2)), jnp.ones(2))
+
+
+NAMED_RANK = """def train(w, g, v, lr, h=0.3):
+    update = where(rank(w) == 2, g, v)
+    return lr * update, where(rank(w) == 2, interp(g, v, 0.7), where(h < lr, w, g))
+"""
+
+
+def test_torch_compares_a_rank_that_has_a_name_of_its_own() -> None:
+    program = load(Source("<string>", NAMED_RANK))
+    assert certify(program, "named_rank", steps=5, seeds=(0,)).agreed
