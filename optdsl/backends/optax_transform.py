@@ -90,7 +90,7 @@ def optimizer_factory(program: Program) -> Callable[..., optax.GradientTransform
         try:
             bound = signature.bind(*args, **normal)
         except TypeError as error:
-            raise TypeError(f"optimizer{signature}: {error}") from None
+            raise TypeError(f"optimizer({', '.join(signature.parameters)}): {error}") from None
         bound.apply_defaults()
         values = dict(bound.arguments)
         labels = values.pop(LABELS, None)

@@ -162,6 +162,8 @@ class _Emitter(TorchStatements):
     def _foreach(self, value: int) -> str | None:
         """A result's expression by foreach, with places for its arguments, if there is one."""
         op, args, _ = self._operation(value)
+        if args and self._meets_early(args[0], value) is not None:
+            return None
         forms = "".join(map(self._form, args))
         found = (text for form, text in FOREACH.get(op.name, {}).items() if _fits(form, forms))
         return next(found, None)
