@@ -6,7 +6,8 @@
 Every program of the standard library that optax has too is timed on three trees: one array of 32
 times `--weights`, 32 arrays of `--weights`, and a Transformer's 196 leaves. Buffers are donated,
 weights and gradients are the same arrays for all, and they take turns in changing order. optax's
-step is compiled twice, so that it is measured beside itself too.
+step is compiled twice, so that it is measured beside itself too. `--flatten` puts `optax.flatten`
+around ours, which has one array of each state then; for elementwise programs only.
 
 `ratio` is the largest median of optdsl's time over optax's, `noise` the largest of optax's over
 optax's, `written` the largest of what `optdsl compile` writes, `lion_ratio` Lion's largest on the
@@ -73,6 +74,12 @@ def written_source(name: str) -> Callable[..., Any]:
     module: dict[str, Any] = {}
     exec(emit_source(load(find_source(name)), "written"), module)
     return module["written"]
+
+
+def optimizer(name: str, flatten: bool) -> Any:
+    """optdsl's transformation."""
+    tx = optdsl.load(name).optimizer(RATE)
+    return optax.flatten(tx) if flatten else tx
 
 
 def step_of(tx: Any) -> Callable[..., Any]:
@@ -148,10 +155,12 @@ def at_once(seconds: float) -> int:
     return max(1, int(TOGETHER / seconds))
 
 
-def measure(name: str, make: Any, shapes: Shapes, repeats: int, rate: float) -> dict[str, Any]:
+def measure(
+    name: str, tx: Any, make: Any, shapes: Shapes, repeats: int, rate: float
+) -> dict[str, Any]:
     """One optimizer on one tree."""
     weights, gradients = arrays(shapes)
-    ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
+    ours = Step(tx, weights, gradients)
     theirs, twin = (Step(make(RATE), weights, gradients) for _ in range(2))
     written = Step(written_source(name)(RATE), weights, gradients)
     order = [ours, theirs, twin, written]
@@ -185,10 +194,10 @@ def nbytes(tree: Any) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def beside_torch(name: str, shapes: Shapes, repeats: int) -> dict[str, float]:
+def beside_torch(name: str, tx: Any, shapes: Shapes, repeats: int) -> dict[str, float]:
     """optdsl's time over that of each way that torch has, by way."""
     weights, gradients = arrays(shapes)
-    ours = Step(optdsl.load(name).optimizer(RATE), weights, gradients)
+    ours = Step(tx, weights, gradients)
     weights, _ = ours.run(weights, gradients, 2)
     weights, seconds = ours.run(weights, gradients, 2)
     steps = at_once(seconds)
@@ -251,6 +260,7 @@ def main() -> None:
     parser.add_argument("--weights", type=int, default=1_000_000)
     parser.add_argument("--optimizers", help="names, with commas between; all without it")
     parser.add_argument("--parts", default="optax,torch,tracing", help="what to measure")
+    parser.add_argument("--flatten", action="store_true", help="ours within optax.flatten")
     options = parser.parse_args()
     found = twins()
     names = options.optimizers.split(",") if options.optimizers else sorted(found)
@@ -258,14 +268,15 @@ def main() -> None:
         parser.error(f"no such optimizer in both: {', '.join(unknown)}; of {', '.join(found)}")
     rate = copy_rate(32 * options.weights)
     shapes, repeats, parts = trees(options.weights), options.repeats, options.parts.split(",")
+    mine = {name: optimizer(name, options.flatten) for name in names}
     rows = shown(
-        {"tree": tree, **measure(name, found[name], leaves, repeats, rate)}
+        {"tree": tree, **measure(name, mine[name], found[name], leaves, repeats, rate)}
         for name in names
         for tree, leaves in shapes.items()
         if "optax" in parts
     )
     torch_rows = shown(
-        {"tree": tree, "optimizer": name, **beside_torch(name, leaves, repeats)}
+        {"tree": tree, "optimizer": name, **beside_torch(name, mine[name], leaves, repeats)}
         for name in TORCH
         for tree, leaves in shapes.items()
         if name in names and "torch" in parts
