@@ -244,13 +244,19 @@ def group(node: ast.expr) -> ast.expr:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """An assignment or a `return` on one line if that is not too long, else on several."""
+    """An assignment, a `return` or a call on one line if that is not too long, else on several."""
     if len(line) <= width or line.rstrip().endswith(":") or "#" in line:
         return [line]
     node = ast.parse(line.strip()).body[0]
-    assert isinstance(node, ast.Assign | ast.Return)
+    assert isinstance(node, ast.Assign | ast.Return | ast.Expr)
     indent = line[: len(line) - len(line.lstrip())]
-    head = f"{ast.unparse(node.targets[0])} =" if isinstance(node, ast.Assign) else "return"
+    match node:
+        case ast.Assign():
+            head = f"{ast.unparse(node.targets[0])} ="
+        case ast.Return():
+            head = "return"
+        case _:
+            head = ""
     value, text = node.value, ast.unparse(node.value or ast.Constant(None))
     match value:
         case ast.Tuple():
@@ -259,7 +265,7 @@ def wrapped(line: str, width: int) -> list[str]:
             left = ast.unparse(value.left)
             parts = [left, text.removeprefix(left).strip()]
         case ast.Call():
-            head += f" {ast.unparse(value.func)}"
+            head = f"{head} {ast.unparse(value.func)}".lstrip()
             parts = [text.removeprefix(f"{ast.unparse(value.func)}(")[:-1]]
         case ast.ListComp():
             each = ast.unparse(value.elt)

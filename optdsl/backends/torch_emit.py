@@ -38,7 +38,7 @@ LATE = (
 )
 """
 
-WITH_FOREACH = "`foreach` is torch.optim's: None updates parameters together on accelerators only."
+WITH_FOREACH = "`foreach` is torch.optim's: None updates parameters together, on CPUs too."
 
 NO_FOREACH = "`foreach` changes nothing: {} are not for many parameters at once."
 

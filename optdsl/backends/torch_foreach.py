@@ -2,7 +2,8 @@
 
 A value that has numbers for each parameter is a list with an entry for each, in the plural: `ms`
 of `m`. A function that `torch._foreach_*` has takes and gives such lists; any other is the plain
-statement of `torch_body.py` in a list comprehension, so that both paths compute the same.
+statement of `torch_body.py` in a list comprehension. Both paths compute the same, but for what
+`torch_fused.py` joins, which is rounded once less.
 """
 
 import ast
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 from optdsl.backends.emit_statements import Statements, parse, wrapped
 from optdsl.backends.torch_foreach_table import FOREACH
+from optdsl.backends.torch_fused import PREFIX, in_place, joined
 from optdsl.backends.torch_statements import INDENT, TorchStatements, assignments, mentions, only
 from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
@@ -64,6 +66,12 @@ class _Emitter(TorchStatements):
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         super().__init__(program, reserved)
         self.plurals: dict[str, str] = {}
+        self.assigned: set[str] = set()
+        """The lists that statements made so far."""
+        self.written: set[int] = set()
+        """The states that statements made so far have overwritten."""
+        self.is_joined = all(entry.dtype is None for entry in program.inputs)
+        """With arrays of several dtypes, what is joined would be rounded to another."""
 
     def emit(self) -> Together:
         """The whole method."""
@@ -139,13 +147,26 @@ class _Emitter(TorchStatements):
         if template is None or len(text) > self.longest:
             for arg in args:
                 if arg in self.inlined and self.kinds[arg] == Kind.ARRAY:
-                    lines.append(f"{self._plural(arg)} = {ast.unparse(self.inlined.pop(arg))}")
+                    lines += self._assigned(arg, self.inlined.pop(arg))
             plain = template is None
             text = self._comprehension(value) if plain else self._filled_foreach(value, template)
         if self._is_inlined(value, text):
             self.inlined[value] = parse(text)
             return lines
-        return [*lines, f"{self._plural(value)} = {text}"]
+        return [*lines, *self._assigned(value, parse(text))]
+
+    def _assigned(self, value: int, node: ast.expr) -> list[str]:
+        """The statements that make a list; a state's new value may be made in its own arrays."""
+        name, program = self._plural(value), self.program
+        state = next((s for s, v in zip(program.states, program.outputs[1:], strict=True)
+                      if v == value and self._plural(s) == name), None)  # fmt: skip
+        if state is not None and self.is_joined and name not in self.assigned:
+            lines = in_place(node, name)
+            if lines is not None:
+                self.written.add(state)
+                return lines
+        self.assigned.add(name)
+        return [f"{name} = {ast.unparse(node)}"]
 
     def _is_inlined(self, value: int, text: str) -> bool:
         if not super()._is_inlined(value, text) or self.kinds[value] == Kind.SCALAR:
@@ -177,7 +198,12 @@ class _Emitter(TorchStatements):
     def _filled_foreach(self, value: int, template: str) -> str:
         op, args, _ = self._operation(value)
         nodes = [parse(self._listed(arg)) for arg in args]
-        return ast.unparse(Statements._filled(self, op, template, nodes))
+        node = Statements._filled(self, op, template, nodes)
+        target = self._plural(value) if value in self.program.outputs[1:] else ""
+        return ast.unparse(self._joined(node, target))
+
+    def _joined(self, node: ast.expr, target: str = "") -> ast.expr:
+        return joined(node, self._is_number, target) if self.is_joined else node
 
     def _listed(self, arg: int) -> str:
         """An argument as foreach takes it."""
@@ -208,12 +234,13 @@ class _Emitter(TorchStatements):
         program, ws = self.program, self._plural_name(self.parameter)
         first: list[str] = []
         update = self._listed(program.outputs[0])
-        if len(f"torch._foreach_sub_({ws}, {update})") > WIDTH:
+        write = self._change(ws, update)
+        if len(write) > WIDTH:
             name = self._plural_name("update")
-            first, update = [f"{name} = {update}"], name
-        writes = [f"torch._foreach_sub_({ws}, {update})"]
+            first, write = [f"{name} = {update}"], self._change(ws, name)
+        writes = [write]
         for state, output in zip(program.states, program.outputs[1:], strict=True):
-            if output == state:
+            if output == state or state in self.written:
                 continue
             text = self._listed(output)
             if self._owner(output) is not None:
@@ -223,6 +250,9 @@ class _Emitter(TorchStatements):
             stored = f'[state["{self.names.of(state)}"] for state in states]'
             writes.append(f"torch._foreach_copy_({stored}, {text})")
         return [*first, *writes]
+
+    def _change(self, parameters: str, update: str) -> str:
+        return ast.unparse(self._joined(parse(f"{PREFIX}sub_({parameters}, {update})")))
 
 
 def _fits(form: str, forms: str) -> bool:

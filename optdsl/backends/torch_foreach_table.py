@@ -60,14 +60,24 @@ def takes_foreach(group, params):
         return False
     if group.get("foreach") is not None:
         return group["foreach"]
+    kinds = (torch.Tensor, torch.nn.Parameter)
+    if all(w.device.type == "cpu" and type(w) in kinds for w in params):
+        return True
     return _default_to_fused_or_foreach(params, False)[1]
 ''',
     "by_device_and_dtype": '''
+BATCH = 2**17
+
+
 def by_device_and_dtype(params):
-    """Lists of the parameters that foreach takes together."""
-    lists = {}
+    """Lists of the parameters that foreach takes together: as many as a CPU's cache holds."""
+    lists, sizes = {}, {}
     for w in params:
-        lists.setdefault((w.device, w.dtype), []).append(w)
+        key = w.device, w.dtype
+        if w.device.type == "cpu" and not torch.compiler.is_compiling():
+            sizes[key] = sizes.get(key, 0) + w.numel()
+            key = (*key, sizes[key] // BATCH)
+        lists.setdefault(key, []).append(w)
     return lists.values()
 ''',
     "is_cut": '''
