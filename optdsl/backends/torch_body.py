@@ -14,6 +14,7 @@ from optdsl.backends.torch_statements import (
     INDENT,
     TorchStatements,
     assignments,
+    for_writing,
     mentions,
     only,
     tuple_of,
@@ -318,7 +319,9 @@ class _Emitter(TorchStatements):
                 Kind.ARRAY,
             ):
                 text = f"spread({text}, {self.parameter})"
-            writes.append(self._write(f'state["{names.of(state)}"]', text))
+            stored = f'state["{names.of(state)}"]'
+            stored = for_writing(stored) if self.kinds[state] in NUMBERS else stored
+            writes.append(self._write(stored, text))
         return [*clones, *writes]
 
     def _scalar_states(self) -> list[str]:
@@ -333,7 +336,7 @@ class _Emitter(TorchStatements):
             if output in program.states:
                 text = names.fresh(f"old_{names.of(output)}")
                 clones.append(f"{text} = {names.of(output)}.clone()")
-            writes.append(self._write(f'group["{names.of(state)}"]', text))
+            writes.append(self._write(for_writing(f'group["{names.of(state)}"]'), text))
         return [*clones, *writes]
 
     def _write(self, target: str, text: str) -> str:

@@ -25,6 +25,7 @@ from optdsl.backends.emit import (
 from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
 from optdsl.backends.torch_foreach import why_not
 from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
+from optdsl.backends.torch_statements import for_writing
 from optdsl.ir import Program
 from optdsl.ops import EXTENTS, NUMBERS, OPS, Extent, Kind
 from optdsl.passes.by_leaf import has_labels
@@ -192,7 +193,7 @@ def _with_gradients(body: TorchBody, name: str) -> list[str]:
         condition = "is_first" if group_counts else f"{key} not in group"
         lines += [f"{INDENT}if params and {condition}:", *_with_scalar(shared, "params[0]", inner)]
     if group_counts:
-        lines += [f"{INDENT}if params:", f'{inner}group["step"].add_(1)']
+        lines += [f"{INDENT}if params:", inner + for_writing('group["step"]') + ".add_(1)"]
     lines += [f"{INDENT}for {w} in params:", f"{inner}if {w}.grad.is_sparse:"]
     lines += [f'{inner}{INDENT}raise RuntimeError("{name} does not support sparse gradients")']
     own = [_made("state", state, w) for state in body.states if not _is_shared(state)]
@@ -205,7 +206,7 @@ def _with_gradients(body: TorchBody, name: str) -> list[str]:
             lines += [f"{inner}{INDENT}raise RuntimeError(LATE)"]
         lines += [f"{inner}if not state:", *_with_scalar(own, w, inner + INDENT)]
     if counts and not group_counts:
-        lines += [f'{inner}state["step"].add_(1)']
+        lines += [inner + for_writing('state["step"]') + ".add_(1)"]
     return [INDENT + line for line in [*lines, f"{INDENT}return params"]]
 
 

@@ -288,6 +288,14 @@ def mentions(text: str, name: str) -> bool:
     return re.search(rf"\b{name}\b(?!\")", text) is not None
 
 
+def for_writing(scalar: str) -> str:
+    """A tensor without dimensions, to be changed in place.
+
+    torch.compile loses what is written to such a tensor in double precision, unless by a view.
+    """
+    return f"{scalar}.view(1)"
+
+
 def tuple_of(names: list[str]) -> str:
     """One name, or several as a tuple."""
     return names[0] if len(names) == 1 else f"({', '.join(names)})"
