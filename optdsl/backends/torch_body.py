@@ -9,7 +9,7 @@ import ast
 from dataclasses import dataclass
 
 from optdsl.backends.emit_statements import parse
-from optdsl.backends.torch_foreach import Together, emit_together, why_not
+from optdsl.backends.torch_foreach import emit_together, why_not
 from optdsl.backends.torch_statements import (
     INDENT,
     TorchStatements,
@@ -30,9 +30,7 @@ DISPATCH = (
     "for group in self.param_groups:",
     "    params = self._with_gradients(group)",
     "    if takes_foreach(group, params):",
-    "        self._update_each(group, [w for w in params if is_cut(w)])",
-    "        for alike in by_device_and_dtype(w for w in params if not is_cut(w)):",
-    "            self._update_together(group, alike)",
+    "        self._update_together(group, params)",
     "    else:",
     "        self._update_each(group, params)",
 )
@@ -66,7 +64,7 @@ class TorchBody:
     """The statements of `step` that update everything, without their first indentation."""
     each: tuple[str, ...]
     """Those that update a group's parameters one after the other, if they are not in `step`."""
-    together: Together | None
+    together: tuple[str, ...]
     """Those that update them by foreach, if the program can."""
 
 
@@ -77,7 +75,7 @@ def emit_torch_body(program: Program, reserved: frozenset[str]) -> TorchBody:
 
 
 class _Emitter(TorchStatements):
-    def emit(self, together: Together | None) -> TorchBody:
+    def emit(self, together: tuple[str, ...]) -> TorchBody:
         """The whole body."""
         written = [self._stage(stage) for stage in range(self.last_stage + 1)]
         lines: list[str] = []

@@ -158,7 +158,7 @@ def _init(body: TorchBody, program: Program) -> list[str]:
 
 def _ways(body: TorchBody) -> list[str]:
     """The methods that update a group, where it has two."""
-    if body.together is None:
+    if not body.together:
         return []
     inner = INDENT * 2
     return [
@@ -166,9 +166,9 @@ def _ways(body: TorchBody) -> list[str]:
         f'{inner}"""Update one parameter after the other."""',
         *(inner + line for line in body.each),
         "",
-        f"{INDENT}def _update_together(self, group, {body.together.parameters}):",
+        f"{INDENT}def _update_together(self, group, params):",
         f'{inner}"""The same by foreach: a list has an entry for each parameter."""',
-        *(inner + line if line else "" for line in body.together.lines),
+        *(inner + line if line else "" for line in body.together),
         "",
     ]
 

@@ -8,7 +8,6 @@ statement of `torch_body.py` in a list comprehension. Both paths compute the sam
 
 import ast
 import re
-from dataclasses import dataclass
 
 from optdsl.backends.emit_statements import Statements, parse, wrapped
 from optdsl.backends.torch_foreach_table import FOREACH
@@ -18,27 +17,18 @@ from optdsl.ir import Program, Role
 from optdsl.ops import Kind, Over
 from optdsl.passes.infer import infer
 
-WIDTH = 92
-"""Of a line, without the indentation of a method's body."""
+WIDTH = 88
+"""Of a line, without the indentation of a loop in a method."""
 
 
-@dataclass(frozen=True)
-class Together:
-    """The method that updates parameters together."""
+def emit_together(program: Program, reserved: frozenset[str]) -> tuple[str, ...]:
+    """The statements that update the parameters `params` of a `group` together.
 
-    parameters: str
-    """The argument that holds the parameters."""
-    lines: tuple[str, ...]
-    """Its statements."""
-
-
-def emit_together(program: Program, reserved: frozenset[str]) -> Together | None:
-    """The foreach path of a program without dead state, its constants folded.
-
-    None for a program that has none: `why_not` says why.
+    They are of a program without dead state, its constants folded; none for a program that has no
+    such path: `why_not` says why.
     """
     if why_not(program, infer(program)) is not None:
-        return None
+        return ()
     return _Emitter(program, reserved).emit()
 
 
@@ -61,7 +51,7 @@ def why_not(program: Program, kinds: list[Kind]) -> str | None:
 
 
 class _Emitter(TorchStatements):
-    longest = 84
+    longest = 80
 
     def __init__(self, program: Program, reserved: frozenset[str]) -> None:
         super().__init__(program, reserved)
@@ -73,8 +63,8 @@ class _Emitter(TorchStatements):
         self.is_joined = all(entry.dtype is None for entry in program.inputs)
         """With arrays of several dtypes, what is joined would be rounded to another."""
 
-    def emit(self) -> Together:
-        """The whole method."""
+    def emit(self) -> tuple[str, ...]:
+        """All statements."""
         values = self._values(0)
         shared = [line for v in self._values(0, False) for line in self._statement(v)]
         scalars = [v for v in values if self.per_leaf[v] and self.kinds[v] == Kind.SCALAR]
@@ -82,11 +72,20 @@ class _Emitter(TorchStatements):
         counted = self._scalars([line for v in scalars for line in self._statement(v)], scalars)
         lines = [line for v in arrays for line in self._statement(v)] + self._writes()
         lines = [part for line in lines for part in wrapped(line, WIDTH)]
-        text = "\n".join([*shared, *counted, *lines])
+        lines = [*shared, *counted, *lines]
+        text = "\n".join(lines)
+        lines = self._reads_of_parameters(text) + lines
         numbers = [pair for pair in self._numbers_of_group() if mentions(text, pair[0])]
-        reads = [*assignments(numbers), *self._reads_of_parameters(text)]
-        parameters = self._plural_name(self.parameter)
-        return Together(parameters, (*reads, *shared, *counted, *lines))
+        head = self._head("\n".join(lines))
+        return (*assignments(numbers), head, *(INDENT + line if line else "" for line in lines))
+
+    def _head(self, text: str) -> str:
+        """The loop over what is updated together."""
+        gradient = only(self.program, Role.GRADIENT)
+        lists = ["gs" if gradient is None else self._plural(gradient), "states"]
+        read = [name if mentions(text, name) else "_" for name in lists]
+        ws = self._plural_name(self.parameter)
+        return f"for {ws}, {', '.join(read)} in batches(params, self.state):"
 
     def _plural_name(self, name: str) -> str:
         if name not in self.plurals:
@@ -97,20 +96,15 @@ class _Emitter(TorchStatements):
         return self._plural_name(self.names.of(value))
 
     def _reads_of_parameters(self, text: str) -> list[str]:
-        """What the statements read from parameters, gradients and states."""
-        program, w = self.program, self.parameter
-        ws = self._plural_name(w)
+        """What the statements read from parameters and states."""
+        program, ws = self.program, self._plural_name(self.parameter)
         lines: list[str] = []
-        weight, gradient = only(program, Role.WEIGHT), only(program, Role.GRADIENT)
+        weight = only(program, Role.WEIGHT)
         if weight is not None and self._plural(weight) != ws:
             lines.append(f"{self._plural(weight)} = {ws}")
-        if gradient is not None and mentions(text, self._plural(gradient)):
-            lines.append(f"{self._plural(gradient)} = [{w}.grad for {w} in {ws}]")
         stored = [(self._plural(s), self.names.of(s)) for s in program.states]
         stored += [] if self.step is None else [(self._plural(self.step), "step")]
         read = [(name, key) for name, key in stored if mentions(text, name)]
-        if read or program.states:
-            lines.append(f"states = [self.state[{w}] for {w} in {ws}]")
         if mentions(text, "scalar"):
             lines.append(f"scalar = torch.promote_types({ws}[0].dtype, torch.float32)")
         return [*lines, *(f'{name} = [state["{key}"] for state in states]' for name, key in read)]
@@ -127,7 +121,7 @@ class _Emitter(TorchStatements):
         return [
             "",
             f"def scalars({self.names.of(self.step)}):",
-            *(INDENT + line for line in lines),
+            *(INDENT + part for line in lines for part in wrapped(line, WIDTH - len(INDENT))),
             f"{INDENT}return {names}",
             "",
             f"{plurals} = by_step(scalars, {self._plural(self.step)})",

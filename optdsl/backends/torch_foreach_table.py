@@ -65,21 +65,6 @@ def takes_foreach(group, params):
         return True
     return _default_to_fused_or_foreach(params, False)[1]
 ''',
-    "by_device_and_dtype": '''
-BATCH = 2**17
-
-
-def by_device_and_dtype(params):
-    """Lists of the parameters that foreach takes together: as many as a CPU's cache holds."""
-    lists, sizes = {}, {}
-    for w in params:
-        key = w.device, w.dtype
-        if w.device.type == "cpu" and not torch.compiler.is_compiling():
-            sizes[key] = sizes.get(key, 0) + w.numel()
-            key = (*key, sizes[key] // BATCH)
-        lists.setdefault(key, []).append(w)
-    return lists.values()
-''',
     "is_cut": '''
 PIECE = 2**16
 
@@ -101,6 +86,27 @@ def pieces(w, state):
         return
     for w, g, *parts in zip(*(x.view(-1).split(PIECE) for x in together), strict=True):
         yield w, g, {**state, **dict(zip(arrays, parts, strict=True))}
+''',
+    "batches": '''
+BATCH = 2**17
+
+
+def batches(params, states):
+    """Parameters, gradients and states to be taken together: by device and dtype, and on a CPU no
+    more than fit in its cache.
+    """
+    lists, sizes = {}, {}
+    for w in params:
+        if is_cut(w):
+            yield from (([x], [g], [state]) for x, g, state in pieces(w, states[w]))
+            continue
+        key = w.device, w.dtype
+        if w.device.type == "cpu" and not torch.compiler.is_compiling():
+            sizes[key] = sizes.get(key, 0) + w.numel()
+            key = (*key, sizes[key] // BATCH)
+        lists.setdefault(key, []).append(w)
+    for ws in lists.values():
+        yield ws, [w.grad for w in ws], [states[w] for w in ws]
 ''',
     "by_step": '''
 def by_step(scalars, steps):

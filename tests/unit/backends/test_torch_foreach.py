@@ -213,26 +213,20 @@ def test_the_rule_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["sgd", "lion", "adamw", "adan"])
-def test_large_ones_are_updated_in_pieces_by_foreach_too(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_ones_are_updated_in_pieces_by_foreach_too(name: str) -> None:
     found: list[list[Any]] = []
-    sizes: list[int] = []
     make = emitted(named(name))
-    update = make._update_together
-
-    def recorded(self: Any, group: Any, params: Sequence[Any]) -> None:
-        sizes.extend(w.numel() for w in params)
-        update(self, group, params)
-
-    monkeypatch.setattr(make, "_update_together", recorded)
+    module = make._update_together.__globals__
     for size in (2**16, 5):
-        monkeypatch.setitem(make._update_each.__globals__, "PIECE", size)
+        module["PIECE"] = size
         params = parameters("float64")
+        for w in params:
+            w.grad = w.detach()
+        batches = module["batches"](params, {w: {} for w in params})
+        sizes = [w.numel() for ws, _, _ in batches for w in ws]
+        assert max(sizes) == min(size, 8)
         optimizer = make(params, lr=0.01, foreach=True)
-        sizes.clear()
         train(optimizer, params)
-        assert {*sizes} == {w.numel() for w in params if w.numel() <= size}
         found.append(numbers_of(optimizer, params))
     for whole, cut in zip(*found, strict=True):
         torch.testing.assert_close(cut, whole, **TOLERANCES["float64"], equal_nan=True)
@@ -240,13 +234,13 @@ def test_large_ones_are_updated_in_pieces_by_foreach_too(
 
 def test_dtypes_are_updated_apart_and_many_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     params = [*parameters("float32"), *parameters("bfloat16")]
-    module = emitted(named("adamw"))._update_together.__globals__
-    lists = module["by_device_and_dtype"](params)
+    module, states = emitted(named("adamw"))._update_together.__globals__, {w: {} for w in params}
+    lists = [ws for ws, _, _ in module["batches"](params, states)]
     assert [[w.dtype for w in alike] for alike in lists] == [
         [torch.float32] * len(SHAPES), [torch.bfloat16] * len(SHAPES)
     ]  # fmt: skip
     monkeypatch.setitem(module, "BATCH", 10)
-    lists = [[w.numel() for w in alike] for alike in module["by_device_and_dtype"](params)]
+    lists = [[w.numel() for w in ws] for ws, _, _ in module["batches"](params, states)]
     assert lists == [[1, 3], [8, 6], [7]] * 2
 
 
