@@ -6,7 +6,7 @@ weights and of noise, in the dtype of the weights, so that the two differ in the
 
 import importlib.util
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -53,6 +53,8 @@ class Difference:
 
     dtype: str
     seed: int
+    foreach: bool
+    """Whether torch updated the weights together, or one after the other."""
     steps: int
     """How many were compared: fewer than wanted where all weights become NaN or infinite."""
     largest: float
@@ -98,20 +100,24 @@ class Certificate:
 def certify(program: Program, name: str, steps: int, seeds: Sequence[int]) -> Certificate:
     """Compare the trajectories of a program's two outputs, with its hyperparameters' defaults.
 
+    A torch optimizer that has two ways to update is run in both.
+
     Args:
         program: a valid program.
         name: what the certificate calls it.
         steps: how many training steps.
         seeds: of the first weights and the noise.
     """
-    make_torch = _load_torch(program, name)
+    make = _load_torch(program, name)
     differences: list[Difference] = []
     for dtype in TOLERANCES:
         with _doubles(dtype == "float64"):
             for seed in seeds:
                 weights, noise = _problem(dtype, seed, steps)
-                sides = _jax_weights(program, weights, noise), make_torch(weights, noise)
-                differences.append(_compare(dtype, seed, weights, *sides))
+                ours = list(_jax_weights(program, weights, noise))
+                for foreach in (False, True) if hasattr(make, "_update_together") else (False,):
+                    theirs = _torch_weights(make, program, weights, noise, foreach)
+                    differences.append(_compare(dtype, seed, foreach, weights, ours, theirs))
     libraries = ("optdsl", "jax", "jaxlib", "optax", "numpy", "torch")
     return Certificate(
         name,
@@ -180,8 +186,7 @@ def _jax_weights(program: Program, weights: Arrays, noise: list[Arrays]) -> Iter
 
 
 def _load_torch(program: Program, name: str) -> Any:
-    """The weights after each step by torch, as a function of the first ones and the noise."""
-    class_name = torch_class_name(name)
+    """The class that the torch source defines."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "certified.py"
         path.write_text(emit_torch_source(program, name), encoding="utf-8")
@@ -190,28 +195,35 @@ def _load_torch(program: Program, name: str) -> Any:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-    make = getattr(module, class_name)
+    return getattr(module, torch_class_name(name))
 
-    def run(weights: Arrays, noise: list[Arrays]) -> Iterator[Arrays]:
-        held = {leaf: torch.nn.Parameter(torch.tensor(w)) for leaf, w in weights.items()}
-        groups: list[dict[str, Any]] = [{"params": []}, {"params": []}]
-        for leaf, w in held.items():
-            groups[GROUPS[leaf]]["params"].append(w)
-        if has_labels(program):
-            groups[1]["label"] = 1
-        optimizer = make(groups, lr=LEARNING_RATE)
-        for each in noise:
-            now = {leaf: w.detach().numpy() for leaf, w in held.items()}
-            for leaf, gradient in _gradients(now, each).items():
-                held[leaf].grad = torch.from_numpy(np.asarray(gradient))
-            optimizer.step()
-            yield {leaf: w.detach().numpy().copy() for leaf, w in held.items()}
 
-    return run
+def _torch_weights(
+    make: Any, program: Program, weights: Arrays, noise: list[Arrays], foreach: bool
+) -> Iterator[Arrays]:
+    """The weights after each step, by torch."""
+    held = {leaf: torch.nn.Parameter(torch.tensor(w)) for leaf, w in weights.items()}
+    groups: list[dict[str, Any]] = [{"params": []}, {"params": []}]
+    for leaf, w in held.items():
+        groups[GROUPS[leaf]]["params"].append(w)
+    if has_labels(program):
+        groups[1]["label"] = 1
+    optimizer = make(groups, lr=LEARNING_RATE, foreach=foreach)
+    for each in noise:
+        now = {leaf: w.detach().numpy() for leaf, w in held.items()}
+        for leaf, gradient in _gradients(now, each).items():
+            held[leaf].grad = torch.from_numpy(np.asarray(gradient))
+        optimizer.step()
+        yield {leaf: w.detach().numpy().copy() for leaf, w in held.items()}
 
 
 def _compare(
-    dtype: str, seed: int, weights: Arrays, ours: Iterator[Arrays], theirs: Iterator[Arrays]
+    dtype: str,
+    seed: int,
+    foreach: bool,
+    weights: Arrays,
+    ours: Iterable[Arrays],
+    theirs: Iterable[Arrays],
 ) -> Difference:
     """Both trajectories, up to the first step after which no weight is finite."""
     largest, leaf, at, moved, steps = 0.0, next(iter(SHAPES)), 1, 0.0, 0
@@ -226,7 +238,7 @@ def _compare(
             found = _relative(a[name], b[name], scales[name])
             if found > largest:
                 largest, leaf, at = found, name, step
-    return Difference(dtype, seed, steps, largest, leaf, at, moved)
+    return Difference(dtype, seed, foreach, steps, largest, leaf, at, moved)
 
 
 def _relative(a: Any, b: Any, scale: float) -> float:

@@ -98,11 +98,12 @@ def _show(certificate: "Certificate", name: str | None) -> None:
         say(f"{name}: {agreed}, {', '.join(largest)}")
         return
     for found in certificate.differences:
+        run = f"{found.dtype}, seed {found.seed}{', foreach' * found.foreach}"
         if not found.steps:
-            say(f"{found.dtype}, seed {found.seed}: no weight was finite after the first step")
+            say(f"{run}: no weight was finite after the first step")
             continue
         say(
-            f"{found.dtype}, seed {found.seed}: largest relative difference {found.largest:.1e}"
+            f"{run}: largest relative difference {found.largest:.1e}"
             f" ({found.leaf}, step {found.step}) in {found.steps} steps;"
             f" at most {certificate.tolerances[found.dtype]:g} agrees"
         )

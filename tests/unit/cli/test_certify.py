@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from itertools import product
 
 import pytest
 
@@ -21,26 +22,36 @@ def test_a_certificate(cli, tmp_path) -> None:
     assert found["program"] == "adamw"
     assert set(found["versions"]) == {"optdsl", "jax", "jaxlib", "optax", "numpy", "torch"}
     assert (found["steps"], found["seeds"]) == (8, [0, 1])
-    runs = [(d["dtype"], d["seed"], d["steps"]) for d in found["differences"]]
-    assert runs == [(d, s, 8) for d in ("float32", "float64") for s in (0, 1)]
+    runs = [(d["dtype"], d["seed"], d["foreach"], d["steps"]) for d in found["differences"]]
+    ways = product(("float32", "float64"), (0, 1), (False, True))
+    assert runs == [(*each, 8) for each in ways]
     for each in found["differences"]:
         assert each["largest"] <= found["tolerances"][each["dtype"]]
         assert 0.01 < each["moved"] < 1
 
 
 @needs_torch
-def test_a_difference_is_found(cli, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("right", "other", "foreach"),
+    [("w.sub_(lr", "w.sub_(1.0001 * lr", False), ("alpha=lr", "alpha=1.0001 * lr", True)],
+)
+def test_a_difference_is_found(cli, monkeypatch, right: str, other: str, foreach: bool) -> None:
     from optdsl.backends import torch_certificate
     from optdsl.backends.torch_emit import emit_torch_source
 
     def wrong(program, name: str) -> str:
-        return emit_torch_source(program, name).replace("w.sub_(lr", "w.sub_(1.0001 * lr")
+        source = emit_torch_source(program, name)
+        assert right in source
+        return source.replace(right, other)
 
     monkeypatch.setattr(torch_certificate, "emit_torch_source", wrong)
     result = cli("certify", "sgd", "--steps", 2)
     assert (result.code, result.out) == (1, "")
     assert result.err.endswith("\nnot agreed\n")
-    assert "float64, seed 0: largest relative difference" in result.err
+    way = ", foreach" * foreach
+    assert f"float64, seed 0{way}: largest relative difference" in result.err
+    found = cli("certify", "sgd", "--steps", 2, "--json").json["differences"]
+    assert {each["foreach"] for each in found if each["largest"] > 1e-6} == {foreach}
 
 
 def test_without_torch(cli, monkeypatch) -> None:
