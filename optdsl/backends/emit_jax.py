@@ -18,9 +18,9 @@ from optdsl.backends.emit_branches import (
     sign_of,
 )
 from optdsl.backends.emit_names import is_nameless
-from optdsl.backends.emit_statements import Statements, group, parse
+from optdsl.backends.emit_statements import Statements, method, parse
 from optdsl.ir import Program
-from optdsl.ops import NUMBERS, Kind, OpDef, Over
+from optdsl.ops import BY_LINE, NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.finite_weights import decay_terms
 from optdsl.passes.overwrites import made_after
@@ -160,14 +160,25 @@ class JaxStatements(Statements):
         return super()._scalar(op, args)
 
     def _expression(self, value: int) -> ast.expr:
+        if self._is_of_lines(value):
+            return method(super()._expression(value), "reshape", f"{self.names.gradient}.shape")
         if value not in self.decays:
             return super()._expression(value)
         term = self.decays[value]
         args = map(self._text, (term.x, term.hyperparameter, term.weights))
         return parse(f"with_decay({', '.join(args)})")
 
+    def _is_of_lines(self, value: int) -> bool:
+        """Whether an array is computed from rows or columns, elementwise: as a matrix, so that
+        what becomes of a vector's columns is of their own shape, and written in their place."""
+        op, args, _ = self._operation(value)
+        is_elementwise = self.kinds[value] == Kind.ARRAY and op.over is Over.NOTHING
+        return is_elementwise and any(self._kind(arg) in BY_LINE for arg in args)
+
     def _is_cast(self, arg: int, value: int) -> bool:
-        return arg >= 0 and not self.static[arg] and self.kinds[arg] != self.kinds[value]
+        if arg < 0 or self.static[arg]:
+            return False
+        return self.kinds[arg] != self.kinds[value] or self._is_of_lines(value)
 
     def _meeting(self, arg: int, value: int) -> ast.expr:
         if (value, arg) in self.casts:
@@ -180,12 +191,12 @@ class JaxStatements(Statements):
             args = args[:2] if len(args) > 2 else args[:1]
         met = [self.names.of(a) for a in dict.fromkeys(args) if self._kind(a) == kind and a >= 0]
         node = self._use(arg)
-        if kind == Kind.ARRAY and self.kinds[arg] not in NUMBERS:
-            node = parse(f"spread({ast.unparse(node)}, {self.names.gradient})")
+        if self.kinds[arg] == Kind.ARRAY:
+            return parse(f"matrix({ast.unparse(node)})")
         if not met:
             return node
         dtype = f"{met[0]}.dtype" if len(met) == 1 else f"jnp.result_type({', '.join(met)})"
-        return parse(f"{ast.unparse(group(node))}.astype({dtype})")
+        return method(node, "astype", dtype)
 
 
 _UNSAFE = {

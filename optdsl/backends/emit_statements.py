@@ -238,9 +238,9 @@ def parse(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-def group(node: ast.expr) -> ast.expr:
-    """The node as it stands before a dot."""
-    return node if isinstance(node, ast.Name | ast.Call) else parse(f"({ast.unparse(node)})")
+def method(node: ast.expr, name: str, argument: str) -> ast.expr:
+    """The call of a method of an expression's value."""
+    return ast.Call(ast.Attribute(node, name), [parse(argument)], [])
 
 
 def wrapped(line: str, width: int) -> list[str]:

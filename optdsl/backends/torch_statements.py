@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from types import MappingProxyType
 
-from optdsl.backends.emit_statements import Statements, group, parse
+from optdsl.backends.emit_statements import Statements, method, parse
 from optdsl.ir import Program, Role
 from optdsl.ops import BY_NAME, NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
@@ -96,7 +96,8 @@ class TorchStatements(Statements):
         """The array of another dtype whose dtype an average has to know at once, as JAX does:
         torch would round products of numbers and arrays to the arrays' own."""
         op, args, _ = self._operation(value)
-        if op is not INTERPOLATE or {*map(self._kind, args[:2])} != {Kind.ARRAY}:
+        arrays = op is INTERPOLATE and {*map(self._kind, args[:2])} == {Kind.ARRAY}
+        if not arrays or arg not in args[:2]:
             return None
         x, y, _ = args
         return None if self.stored[x] == self.stored[y] else (y if arg == x else x)
@@ -159,7 +160,13 @@ class TorchStatements(Statements):
 
     def _is_inlined(self, value: int, text: str) -> bool:
         # New values of states are computed before anything is overwritten.
-        return value not in self.program.outputs[1:] and super()._is_inlined(value, text)
+        if value in self.program.outputs[1:]:
+            return False
+        if any(
+            self._meets_early(value, reader) is not None for reader in self.readers.get(value, ())
+        ):
+            return False
+        return super()._is_inlined(value, text)
 
     def _expression(self, value: int) -> ast.expr:
         op, args, _ = self._operation(value)
@@ -169,10 +176,10 @@ class TorchStatements(Statements):
         kind = self.kinds[value]
         if op.is_choice and kind not in NUMBERS and kind not in map(self._kind, args[2:]):
             dtype = f"{self.parameter}.dtype" if kind == Kind.ARRAY else "scalar"
-            return parse(f"{ast.unparse(node)}.to({dtype})")
+            return method(node, "to", dtype)
         numbers = all(self._is_number(self._use(arg)) for arg in args[2:])
         if op.is_choice and numbers and not self.static[value]:  # it would be in double precision
-            return parse(f"{ast.unparse(node)}.to(scalar)")
+            return method(node, "to", "scalar")
         return node
 
     def _is_cast(self, arg: int, value: int) -> bool:
@@ -190,16 +197,16 @@ class TorchStatements(Statements):
             if other is None:
                 return node
             both = f"{ast.unparse(node)}, {self._text(other)}"
-            return parse(f"{ast.unparse(group(node))}.to(torch.result_type({both}))")
+            return method(node, "to", f"torch.result_type({both})")
         if self._sums_blocks(value):
-            return parse(f"{ast.unparse(group(node))}.to(scalar)")
+            return method(node, "to", "scalar")
         kind = self.kinds[value]
         if kind == Kind.ARRAY:
             node = parse(f"spread({ast.unparse(node)}, {self.parameter})")
         met = next((a for a in self._operation(value).args if self._kind(a) == kind), None)
         if met is None:
             return node
-        return parse(f"{ast.unparse(group(node))}.to({self._text(met)}.dtype)")
+        return method(node, "to", f"{self._text(met)}.dtype")
 
     def _filled(
         self, op: OpDef, expression: str, args: Iterable[ast.expr], sums: Iterable[ast.expr] = ()

@@ -16,7 +16,7 @@ import optax
 from jax import core
 
 from optdsl.backends.placement import reshaped, whole
-from optdsl.ops import Kind, OpDef, Over
+from optdsl.ops import BY_LINE, Kind, OpDef, Over
 from optdsl.ops.expression import lower_function, sum_functions
 from optdsl.ops.kinds import broadcast, last_scalar
 from optdsl.passes.by_leaf import LeafPlan
@@ -30,8 +30,6 @@ def is_nothing(block: Any) -> bool:
     """Whether it stands for no block; trees are rebuilt by JAX, so not by identity."""
     return isinstance(block, optax.MaskedNode)
 
-
-BY_LINE = (Kind.PER_ROW, Kind.PER_COLUMN)
 
 Blocks = list[Any]
 """One block for each leaf of the weight tree: an array, a Python float where it is known from the

@@ -35,6 +35,9 @@ class Kind(IntEnum):
 NUMBERS = (Kind.SCALAR, Kind.PER_ARRAY)
 """Kinds of which there is one number, for a weight array or for all."""
 
+BY_LINE = (Kind.PER_ROW, Kind.PER_COLUMN)
+"""Kinds that meet an array as a matrix."""
+
 
 class Extent(IntEnum):
     """The length of one of a block's two dimensions."""
