@@ -20,8 +20,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from optdsl.backends.emit_body import Body, Field, Number, emit_body, emit_number
+from optdsl.backends.emit_statements import shape_of
 from optdsl.ir import Program, Role
-from optdsl.ops import EXTENTS, OPS, Extent, Kind
+from optdsl.ops import NUMBERS, OPS, Kind
 from optdsl.passes.by_leaf import LABEL, has_labels
 from optdsl.passes.first_weights import begun_with_weights, with_first_sums
 from optdsl.passes.fold import fold_constants
@@ -74,6 +75,11 @@ _GUARDS: dict[str, tuple[str, str]] = {
         "    return",
         "    if isinstance(old, optax.MaskedNode):  # a leaf without this state\n"
         "        return old\n    return",
+    ),
+    HELPERS["spread"]: (
+        "    return",
+        "    if isinstance(like, optax.MaskedNode):  # a leaf without this state\n"
+        "        return like\n    return",
     ),
     HELPERS["after"]: (
         "    return",
@@ -155,13 +161,6 @@ def safe_identifier(name: str) -> str:
     if not cleaned.isidentifier():
         cleaned = "optimizer"
     return f"{cleaned}_" if cleaned in RESERVED else cleaned
-
-
-_EXTENT_TEXT: dict[Extent, str] = {
-    Extent.ONE: "1",
-    Extent.ROWS: "matrix(w).shape[0]",
-    Extent.COLUMNS: "matrix(w).shape[1]",
-}
 
 
 def docstring(text: str, indent: str = "") -> str:
@@ -287,12 +286,14 @@ def _initial(field: Field) -> str:
     dtype = f"jnp.{field.dtype}" if field.dtype else "scalar"
     if field.kind == Kind.SCALAR:
         return f"jnp.zeros([], {dtype})"
-    zeros = f"jnp.zeros({_SHAPES.get(field.kind)}, {dtype})"
     if field.kind == Kind.ARRAY:
         function = "jnp.array" if field.begins_as_weights else "jnp.zeros_like"
         if not field.dtype and not field.kept:
             return f"jax.tree.map({function}, params)"
         zeros = f"jnp.zeros_like(w, dtype={dtype})" if field.dtype else f"{function}(w)"
+    else:
+        shape = "[]" if field.kind in NUMBERS else shape_of(field.kind, "w")
+        zeros = f"jnp.zeros({shape}, {dtype})"
     if not field.kept:
         return f"jax.tree.map(lambda w: {zeros}, params)"
     inner = "\n" + INDENT * 4
@@ -303,11 +304,3 @@ def _initial(field: Field) -> str:
     kept = re.sub(" (and|or) ", rf"{inner}\1 ", field.kept)
     parts = [f"lambda {of}: {zeros}", f"if {kept}", "else optax.MaskedNode(),", *trees]
     return f"jax.tree.map({inner}{inner.join(parts)}\n{INDENT * 3})"
-
-
-_SHAPES: dict[Kind, str] = {Kind.PER_ARRAY: "[]"} | {
-    kind: f"({', '.join(_EXTENT_TEXT[extent] for extent in extents)})"
-    for kind, extents in EXTENTS.items()
-    if kind not in (Kind.PER_ARRAY, Kind.ARRAY)
-}
-"""The shape of a block for the weight array w."""

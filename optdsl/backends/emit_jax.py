@@ -18,7 +18,7 @@ from optdsl.backends.emit_branches import (
     sign_of,
 )
 from optdsl.backends.emit_names import is_nameless
-from optdsl.backends.emit_statements import Statements, method, parse
+from optdsl.backends.emit_statements import Statements, method, parse, shape_of
 from optdsl.ir import Program
 from optdsl.ops import BY_LINE, NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
@@ -106,11 +106,13 @@ class JaxStatements(Statements):
     def _taken(self, choice: int, arg: int) -> str:
         """One side of a `where` as it is needed afterwards."""
         kind, text = self.kinds[choice], self._text(arg)
-        if self._kind(arg) == kind and not self.static[arg]:
+        if self._kind(arg) == kind and not self._is_python(arg):
             return text
-        if kind != Kind.ARRAY:
-            return f"jnp.asarray({text}, scalar)"
         like = self.names.gradient
+        if kind != Kind.ARRAY:
+            text = self._array(text)
+            shape = "" if kind in NUMBERS else shape_of(kind, like)
+            return f"jnp.broadcast_to({text}, {shape})" if shape else text
         if self._kind(arg) not in NUMBERS:
             text = f"spread({text}, {like})"
         return f"cast({text}, {like})"
@@ -175,8 +177,14 @@ class JaxStatements(Statements):
         is_elementwise = self.kinds[value] == Kind.ARRAY and op.over is Over.NOTHING
         return is_elementwise and any(self._kind(arg) in BY_LINE for arg in args)
 
+    def _is_python(self, arg: int) -> bool:
+        return arg < 0 or self.static[arg] or arg in self.branches.of_shape
+
+    def _array(self, number: str) -> str:
+        return f"jnp.asarray({number}, scalar)"
+
     def _is_cast(self, arg: int, value: int) -> bool:
-        if arg < 0 or self.static[arg]:
+        if self._is_python(arg):
             return False
         return self.kinds[arg] != self.kinds[value] or self._is_of_lines(value)
 
@@ -184,12 +192,17 @@ class JaxStatements(Statements):
         if (value, arg) in self.casts:
             return parse(self.casts[value, arg])
         if not self._is_cast(arg, value):
-            return self._use(arg)
+            other = self._meets_early(arg, value)
+            if other is None:
+                return self._use(arg)
+            both = f"{self._text(arg)}, {self._text(other)}"
+            return method(self._use(arg), "astype", f"jnp.result_type({both})")
         kind = self.kinds[value]
         args = self._operation(value).args
         if self._operation(value).op.rule is last_scalar:
             args = args[:2] if len(args) > 2 else args[:1]
-        met = [self.names.of(a) for a in dict.fromkeys(args) if self._kind(a) == kind and a >= 0]
+        met = [a for a in dict.fromkeys(args) if self._kind(a) == kind and not self._is_python(a)]
+        met = list(map(self.names.of, met))
         node = self._use(arg)
         if self.kinds[arg] == Kind.ARRAY:
             return parse(f"matrix({ast.unparse(node)})")

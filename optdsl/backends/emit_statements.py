@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 
 from optdsl.backends.emit_names import Names, is_nameless, stages_of, static_values
 from optdsl.ir import Operation, Program, Role
-from optdsl.ops import Kind, OpDef, Over
+from optdsl.ops import BY_NAME, EXTENTS, Extent, Kind, OpDef, Over
 from optdsl.passes.infer import infer
 
 MAX_EXPRESSION = 80
 """Statements are no longer than this, where names for their parts make them shorter."""
+
+INTERPOLATE = BY_NAME["interpolate"]
 
 _MATRICES = (Over.ROW, Over.COLUMN, Over.MATRIX)
 
@@ -53,10 +55,33 @@ class Statements(ABC):
         for value, operation in enumerate(program.operations, start=self.first):
             for arg in operation.args:
                 self.readers.setdefault(arg, []).append(value)
+        self.stored = self._find_stored()
         self.inlined: dict[int, ast.expr] = {}
         self.totals: dict[int, list[str]] = {}
         """The names of a value's sums over the tree, once they are computed."""
         self.casts: dict[tuple[int, int], str] = {}
+
+    def _find_stored(self) -> list[frozenset[str | None]]:
+        """The dtypes that each array is made from, None for the parameter's own."""
+        found = [
+            frozenset({entry.dtype} if entry.kind == Kind.ARRAY else ())
+            for entry in self.program.inputs
+        ]
+        for value, operation in enumerate(self.program.operations, start=self.first):
+            args = [found[arg] for arg in operation.args if self._kind(arg) == Kind.ARRAY]
+            is_array = self.kinds[value] == Kind.ARRAY
+            found.append(frozenset[str | None]().union(*args) if is_array else frozenset())
+        return found
+
+    def _meets_early(self, arg: int, value: int) -> int | None:
+        """The array of another dtype whose dtype an average has to know at once: a product of a
+        number and an array is rounded to the array's own dtype, as is the number in JAX."""
+        op, args, _ = self._operation(value)
+        arrays = op is INTERPOLATE and {*map(self._kind, args[:2])} == {Kind.ARRAY}
+        if not arrays or arg not in args[:2]:
+            return None
+        x, y, _ = args
+        return None if self.stored[x] == self.stored[y] else (y if arg == x else x)
 
     def _order(self) -> list[int]:
         """The results in the order of the text."""
@@ -70,6 +95,14 @@ class Statements(ABC):
     @abstractmethod
     def _is_cast(self, arg: int, value: int) -> bool:
         """Whether `_meeting` has to write a cast."""
+
+    @abstractmethod
+    def _is_python(self, arg: int) -> bool:
+        """Whether an argument is a number of Python's where a statement reads it."""
+
+    @abstractmethod
+    def _array(self, number: str) -> str:
+        """An array of a number of Python's, in the dtype of scalars."""
 
     @property
     @abstractmethod
@@ -126,6 +159,8 @@ class Statements(ABC):
     def _is_inlined(self, value: int, text: str) -> bool:
         """Whether a nameless result is read just once, in the same place, and is short."""
         readers = self.readers.get(value, [])
+        if any(self._meets_early(value, reader) is not None for reader in readers):
+            return False
         outputs = self.program.outputs.count(value)
         name = self._operation(value).name
         if not is_nameless(name) or len(readers) + outputs != 1 or value in self.order:
@@ -173,7 +208,8 @@ class Statements(ABC):
         # In the scalars' dtype: a sum of squares may be beyond float16's range where no number is.
         nodes = [self._meeting(arg, value) for arg in args]
         node = self._filled(op, self._template(op), nodes, sums)
-        return parse(f"({ast.unparse(node)}){self.cast}{self._text(args[0])}.dtype)")
+        dtype = "scalar" if self._is_python(args[0]) else f"{self._text(args[0])}.dtype"
+        return parse(f"({ast.unparse(node)}){self.cast}{dtype})")
 
     def _over_blocks(self, op: OpDef, args: tuple[int, ...], kind: Kind) -> ast.expr:
         """A reduction over each array, its rows or its columns; or a function of matrices."""
@@ -184,7 +220,7 @@ class Statements(ABC):
             node = self._filled(op, self._template(op), blocks)
         else:
             in_rows = op.over in _MATRICES
-            text = ast.unparse(self._matrix(args[0])) if in_rows else self.names.of(args[0])
+            text = ast.unparse(self._matrix(args[0])) if in_rows else self._block(args[0])
             summand = [parse(f"{text}{self.cast}scalar)")]
             terms = [ast.unparse(self._filled(op, each, summand)) for each in op.sums]
             keywords = self.along.get(op.over, "")
@@ -200,7 +236,11 @@ class Statements(ABC):
     def _matrix(self, arg: int) -> ast.expr:
         """The matrix view of a value's block; most are matrices as they are."""
         is_one = self.kinds[arg] not in (Kind.ARRAY, Kind.PER_ARRAY)
-        return parse(self.names.of(arg) if is_one else f"matrix({self.names.of(arg)})")
+        return parse(self._block(arg) if is_one else f"matrix({self._block(arg)})")
+
+    def _block(self, arg: int) -> str:
+        """A value's block, which is an array."""
+        return self._array(self._text(arg)) if self._is_python(arg) else self.names.of(arg)
 
     def _casts(self, value: int) -> bool:
         """Whether an elementwise operation on blocks casts one of its arguments upward."""
@@ -236,6 +276,18 @@ class Statements(ABC):
 def parse(text: str) -> ast.expr:
     """An expression's syntax tree."""
     return ast.parse(text, mode="eval").body
+
+
+def shape_of(kind: Kind, like: str) -> str:
+    """The shape of the block of an array `like`, of a kind with numbers for rows or columns."""
+    return f"({', '.join(_LENGTHS[extent].format(like) for extent in EXTENTS[kind])})"
+
+
+_LENGTHS: dict[Extent, str] = {
+    Extent.ONE: "1",
+    Extent.ROWS: "matrix({}).shape[0]",
+    Extent.COLUMNS: "matrix({}).shape[1]",
+}
 
 
 def method(node: ast.expr, name: str, argument: str) -> ast.expr:

@@ -22,12 +22,13 @@ from optdsl.backends.emit import (
     module_docstring,
     safe_identifier,
 )
+from optdsl.backends.emit_statements import shape_of
 from optdsl.backends.torch_body import Stored, TorchBody, emit_torch_body
 from optdsl.backends.torch_foreach import why_not
 from optdsl.backends.torch_foreach_table import FOREACH_HELPERS
 from optdsl.backends.torch_statements import for_writing
 from optdsl.ir import Program
-from optdsl.ops import EXTENTS, NUMBERS, OPS, Extent, Kind
+from optdsl.ops import NUMBERS, OPS, Kind
 from optdsl.passes.by_leaf import has_labels
 from optdsl.passes.hashing import structural_hash
 from optdsl.passes.infer import infer
@@ -53,6 +54,11 @@ def number(x):
 ''',
     **{op.name: op.torch_helper for op in OPS if op.torch_helper},
     **FOREACH_HELPERS,
+    "promoted": '''
+def promoted(x, y):
+    """x in the dtype that it and y have in common."""
+    return x.to(torch.promote_types(x.dtype, y.dtype))
+''',
     "matrix": '''
 def matrix(x):
     """A tensor as a matrix: its last dimension as columns."""
@@ -229,17 +235,8 @@ def _made(owner: str, state: Stored, like: str) -> str:
         return f"{target} = {like}.clone()"
     if state.kind == Kind.ARRAY:
         return f"{target} = torch.zeros_like({like}{f', dtype={dtype}' if dtype else ''})"
-    shape = "()"
-    if state.kind not in NUMBERS:
-        shape = f"({', '.join(_LENGTHS[extent].format(like) for extent in EXTENTS[state.kind])})"
+    shape = "()" if state.kind in NUMBERS else shape_of(state.kind, like)
     return f"{target} = {like}.new_zeros({shape}, dtype={dtype or 'scalar'})"
-
-
-_LENGTHS: dict[Extent, str] = {
-    Extent.ONE: "1",
-    Extent.ROWS: "matrix({}).shape[0]",
-    Extent.COLUMNS: "matrix({}).shape[1]",
-}
 
 
 def _load_state_dict(body: TorchBody) -> list[str]:

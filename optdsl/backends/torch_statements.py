@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from optdsl.backends.emit_statements import Statements, method, parse
 from optdsl.ir import Program, Role
-from optdsl.ops import BY_NAME, NUMBERS, Kind, OpDef, Over
+from optdsl.ops import NUMBERS, Kind, OpDef, Over
 from optdsl.ops.kinds import last_scalar
 from optdsl.passes.by_leaf import LABEL, has_labels
 
@@ -20,9 +20,6 @@ INDENT = "    "
 
 _BOUNDS = {"maximum": "min", "minimum": "max"}
 """The keyword of `torch.clamp` that does what a function of a tensor and a number does."""
-
-
-INTERPOLATE = BY_NAME["interpolate"]
 
 
 class TorchStatements(Statements):
@@ -55,7 +52,6 @@ class TorchStatements(Statements):
         )
         if self.group_counts:
             self.per_leaf = self._find_per_leaf(step_is_per_leaf=False)
-        self.stored = self._find_stored()
 
     def _find_parameter(self) -> str:
         """The weight's own name, unless the program assigns it again."""
@@ -79,28 +75,6 @@ class TorchStatements(Statements):
                 self.kinds[value] != Kind.SCALAR or (args and not self._sums_blocks(value))
             )
         return found
-
-    def _find_stored(self) -> list[frozenset[str | None]]:
-        """The dtypes that each array is made from, None for the parameter's own."""
-        found = [
-            frozenset({entry.dtype} if entry.kind == Kind.ARRAY else ())
-            for entry in self.program.inputs
-        ]
-        for value, operation in enumerate(self.program.operations, start=self.first):
-            args = [found[arg] for arg in operation.args if self._kind(arg) == Kind.ARRAY]
-            is_array = self.kinds[value] == Kind.ARRAY
-            found.append(frozenset[str | None]().union(*args) if is_array else frozenset())
-        return found
-
-    def _meets_early(self, arg: int, value: int) -> int | None:
-        """The array of another dtype whose dtype an average has to know at once, as JAX does:
-        torch would round products of numbers and arrays to the arrays' own."""
-        op, args, _ = self._operation(value)
-        arrays = op is INTERPOLATE and {*map(self._kind, args[:2])} == {Kind.ARRAY}
-        if not arrays or arg not in args[:2]:
-            return None
-        x, y, _ = args
-        return None if self.stored[x] == self.stored[y] else (y if arg == x else x)
 
     def _values(self, stage: int, per_leaf: bool | None = None) -> list[int]:
         """The results computed in a stage, in order."""
@@ -160,13 +134,7 @@ class TorchStatements(Statements):
 
     def _is_inlined(self, value: int, text: str) -> bool:
         # New values of states are computed before anything is overwritten.
-        if value in self.program.outputs[1:]:
-            return False
-        if any(
-            self._meets_early(value, reader) is not None for reader in self.readers.get(value, ())
-        ):
-            return False
-        return super()._is_inlined(value, text)
+        return value not in self.program.outputs[1:] and super()._is_inlined(value, text)
 
     def _expression(self, value: int) -> ast.expr:
         op, args, _ = self._operation(value)
@@ -182,6 +150,12 @@ class TorchStatements(Statements):
             return method(node, "to", "scalar")
         return node
 
+    def _is_python(self, arg: int) -> bool:
+        return self._is_number(self._use(arg))
+
+    def _array(self, number: str) -> str:
+        return f"torch.as_tensor({number}, dtype=scalar)"
+
     def _is_cast(self, arg: int, value: int) -> bool:
         if arg < 0 or self.kinds[arg] in NUMBERS:  # torch casts these to what they meet
             return False
@@ -196,8 +170,7 @@ class TorchStatements(Statements):
             other = self._meets_early(arg, value) if self._kind(arg) == Kind.ARRAY else None
             if other is None:
                 return node
-            both = f"{ast.unparse(node)}, {self._text(other)}"
-            return method(node, "to", f"torch.result_type({both})")
+            return parse(f"promoted({ast.unparse(node)}, {self._text(other)})")
         if self._sums_blocks(value):
             return method(node, "to", "scalar")
         kind = self.kinds[value]

@@ -53,8 +53,8 @@ class FirstSums:
 
     program: Program
     sums: dict[str, Program]
-    """The state variables that stand for them, and what they begin as: the last result of a program
-    that has no states, a number that depends on the weights alone."""
+    """The state variables that stand for them, and what they begin as: the last result of a
+    program, a number that depends on the weights alone."""
 
 
 def with_first_sums(program: Program) -> FirstSums:
@@ -89,12 +89,16 @@ def with_first_sums(program: Program) -> FirstSums:
 
 
 def _up_to(program: Program, value: int) -> Program:
-    """What a value is computed from and no more; the update is the weights."""
+    """What a value is computed from and no more; the update is the weights, and the value is the
+    new one of a state variable, since what nothing reads is computed on no leaf."""
     first, needed = len(program.inputs), needed_by(program, [value])
     inputs = frozenset({*range(first)} - {*program.states})
     (weights,) = program.with_role(Role.WEIGHT)
     no_states = replace(program, outputs=(weights, *program.states))
-    return no_states.rebuilt(inputs, sorted(v - first for v in needed if v >= first))
+    alone = no_states.rebuilt(inputs, sorted(v - first for v in needed if v >= first))
+    alone = rewrite(alone, keep, added=(Input("first", Role.STATE, Kind.SCALAR),))
+    last = len(alone.inputs) + len(alone.operations) - 1
+    return replace(alone, outputs=(alone.outputs[0], last))
 
 
 def _is_at_first(program: Program, operation: Operation) -> bool:

@@ -57,7 +57,7 @@ def made_after(program: Program) -> dict[int, list[int]]:
     numbers = [new for state, new in pairs if kinds[state] == Kind.SCALAR]
     found: dict[int, list[int]] = {}
     for state, new in pairs:
-        if kinds[state] != Kind.ARRAY or new < first:
+        if kinds[state] != Kind.ARRAY or new < first or kinds[new] != Kind.ARRAY:
             continue
         op, args, _ = program.operations[new - first]
         arrays = {arg for arg in args if arg >= 0 and kinds[arg] == Kind.ARRAY}

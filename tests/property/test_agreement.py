@@ -181,6 +181,26 @@ FOUND = {
     "a float16 array is clipped by its norm in float32, as 300 squared is infinite in float16": (
         "def train(g):\n    return clip(100 * g, 1)\n"
     ),
+    "numbers that the shape gives meet others": (
+        "def train(w, g, lr, step):\n    n = rank(g)\n    a = lr * n * g + lr / columns(w) * g\n"
+        "    b = minimum(step, rows(w)) * g + 0.9 ** (step * n) * g + where(step == 1, 1, n) * g\n"
+        "    return a + b + g * global_norm(g) / sqrt(rows(w)) + interp(lr, rows(w), lr) * g\n"
+    ),
+    "numbers that the shape gives are added up, and are matrices": (
+        "def train(g, lr):\n    n = rows(g)\n    m = where(n < 5, 1, 2)\n"
+        "    a = row_max(columns(g)) + norm(m) + sum(n) + clip(rank(g), 0.3)\n"
+        "    return lr * (a + matmul(n, n) + transpose(n)) * g\n"
+    ),
+    "a number in place of a number for each column": (
+        "def train(g, lr):\n    if rank(g) == 2:\n        q = column_mean(g)\n    else:\n"
+        "        q = 2\n"
+        "    a = norm(q) + sum(q) + mean(q) + global_norm(q)\n"
+        "    return lr * g * a + row_mean(q) + column_mean(q)\n"
+    ),
+    "a number in place of a number for each two rows": (
+        "def train(g, lr):\n    if rank(g) == 2:\n        q = matmul(g, transpose(g))\n"
+        "    else:\n        q = 3\n    return lr * norm(q) * g + matmul(q, g)\n"
+    ),
 }
 """Programs on which lowerings did not agree."""
 

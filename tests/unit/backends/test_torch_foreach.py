@@ -258,13 +258,21 @@ def test_a_saved_state_goes_on_by_foreach() -> None:
         torch.testing.assert_close(a, b, **TOLERANCES["bfloat16"], equal_nan=True)
 
 
+MIXED = """
+def train(g, exponential_moving_average: bfloat16, lr):
+    exponential_moving_average = interp(g, exponential_moving_average, 0.9)
+    return lr * exponential_moving_average, exponential_moving_average
+"""
+
+
 @pytest.mark.parametrize("foreach", [False, True])
+@pytest.mark.parametrize("program", [named("adopt"), text(MIXED)], ids=["adopt", "mixed"])
 def test_the_step_is_one_graph(
-    foreach: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    program: Program, foreach: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Traced by torch.compile without a break, and again for no later step."""
-    module = f"adopt_{foreach}"
-    (tmp_path / f"{module}.py").write_text(emit_torch_source(named("adopt"), "adopt"))
+    module = f"one_graph_{len(program.inputs)}_{foreach}"
+    (tmp_path / f"{module}.py").write_text(emit_torch_source(program, "adopt"))
     monkeypatch.syspath_prepend(tmp_path)
     make, found, graphs = importlib.import_module(module).Adopt, [], []
 
