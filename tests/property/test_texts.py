@@ -70,7 +70,7 @@ def test_damaged_programs(text: str) -> None:
     check(text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(grammatical())
 def test_any_text_that_the_grammar_derives(text: str) -> None:
     check(text)
