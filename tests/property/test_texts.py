@@ -64,7 +64,7 @@ def test_any_text_inside_a_program(text: str) -> None:
     check(body(f"    x = {text}\n"))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(damaged())
 def test_damaged_programs(text: str) -> None:
     check(text)

@@ -310,8 +310,8 @@ def test_the_evaluators_agree_on_digits() -> None:
     runs = [(load(find_source("adamw")), 0.01), (load(find_source("lion")), 0.001)]
     # Mutants that learn: guessing scores log(1 / 10).
     learn = (p for p in mutants(0) if evaluator.evaluate(p).fitness > -2)
-    runs += [(program, 1.0) for program in islice(learn, 3)]
-    assert len(runs) == 5
+    runs += [(program, 1.0) for program in islice(learn, 2)]
+    assert len(runs) == 4
     for program, rate in runs:
         found = evaluator.evaluate(program, rate)
         expected = evaluate_jitted(digits, program, (0,), rate)
