@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optdsl.ir import Program, Role
-from optdsl.ops import BY_NAME, OPS, Kind, OpDef, Over
+from optdsl.ops import BY_LINE, BY_NAME, OPS, Kind, OpDef, Over
 from optdsl.passes.infer import infer
 
 ARITY = 4
@@ -104,7 +104,7 @@ def encode(program: Program, machines: tuple[Machine, ...] = MACHINES) -> tuple[
         UnsupportedProgram: for matrix functions, stored dtypes, or a program too large for all.
     """
     kinds = infer(program)
-    if any(kind > Kind.ARRAY or kind in (Kind.PER_ROW, Kind.PER_COLUMN) for kind in kinds):
+    if any(kind > Kind.ARRAY or kind in BY_LINE for kind in kinds):
         raise UnsupportedProgram("it uses rows, columns or matrices")
     if any(entry.dtype for entry in program.inputs):
         raise UnsupportedProgram("it stores state in a dtype of its own")

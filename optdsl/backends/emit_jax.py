@@ -111,8 +111,9 @@ class JaxStatements(Statements):
         like = self.names.gradient
         if kind != Kind.ARRAY:
             text = self._array(text)
-            shape = "" if kind in NUMBERS else shape_of(kind, like)
-            return f"jnp.broadcast_to({text}, {shape})" if shape else text
+            if kind in NUMBERS:
+                return text
+            return f"jnp.broadcast_to({text}, {shape_of(kind, like)})"
         if self._kind(arg) not in NUMBERS:
             text = f"spread({text}, {like})"
         return f"cast({text}, {like})"

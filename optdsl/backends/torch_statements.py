@@ -167,7 +167,7 @@ class TorchStatements(Statements):
             return parse(self.casts[value, arg])
         node = self._use(arg)
         if not self._is_cast(arg, value):
-            other = self._meets_early(arg, value) if self._kind(arg) == Kind.ARRAY else None
+            other = self._meets_early(arg, value)
             if other is None:
                 return node
             return parse(f"promoted({ast.unparse(node)}, {self._text(other)})")
